@@ -1,0 +1,1 @@
+"""ocn_fast: a fast, honest node for the Open Charging Network."""

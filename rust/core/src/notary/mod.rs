@@ -1,0 +1,1 @@
+//! The OCN Notary signature scheme: sign, verify, stash, rewrites, containers, policies.

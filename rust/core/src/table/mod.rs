@@ -1,0 +1,1 @@
+//! Who is where: immutable snapshots of registry and platforms behind an atomic pointer.

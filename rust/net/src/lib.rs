@@ -1,0 +1,2 @@
+//! The outbound port: see client.rs.
+#![forbid(unsafe_code)]
