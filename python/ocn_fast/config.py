@@ -2,8 +2,8 @@
 
 `Settings` is frozen and complete: whoever holds one needs no default of his own. A value comes from, later
 ones winning: the default below, the TOML file, the environment (`OCN_FAST_TABLE__KEY`), a flag. What cannot
-be right (an unknown name, a wrong type, settings that contradict each other, a weak set-up outside `--dev`) is
-a `ConfigError` of one line; nothing is guessed or ignored.
+be right (an unknown name, a wrong type, settings that contradict each other, a weak set-up outside `--dev`)
+is a `ConfigError` of one line; nothing is guessed or ignored.
 
 Settings hold no secrets, only the paths of the files that do; so they may be printed, logged and handed to a
 child in its environment. The classes below are the one table that `docs/settings.md` is generated from.

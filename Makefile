@@ -1,0 +1,85 @@
+# The daily targets of ocn_fast. `make help` lists them.
+# Needs Python >= 3.11, Rust with a C compiler, and make; everything else comes from the package registries into
+# .venv and target. Stamp files make a target quick when nothing has changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+MATURIN := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin
+KEEP ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-rust test-python check format interop bench wheel docs clean
+
+help:  ## Lists the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# A change of the dependencies installs again; a change of Rust code only rebuilds the extension in place.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, not %d.%d" % sys.version_info[:2])'
+	@command -v cargo >/dev/null || { echo 'cargo is not on the path: install Rust' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.python
+	$(MATURIN) develop --release --locked --extras test,check
+	@touch $@ $(VENV)/.built
+
+$(VENV)/.built: $(RUST_SOURCES) | $(VENV)/.installed
+	$(MATURIN) develop --release --locked --skip-install
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.installed
+	$(MATURIN) develop --release --locked --extras test,check,bench
+	@touch $@
+
+setup: $(VENV)/.installed  ## Makes .venv with all tools in it.
+
+build: $(VENV)/.installed $(VENV)/.built  ## Builds the native extension, optimised, into the package.
+
+demo: build  ## Two parties roam over one node, told as a live table (KEEP=1 leaves them running).
+	$(BIN)/ocn-fast demo $(if $(KEEP),--keep) $(ARGS)
+
+test: test-rust test-python  ## All tests; what was skipped for want of a tool is listed at the end.
+
+test-rust:  ## The Rust tests.
+	cargo test --workspace --locked --quiet
+
+test-python: build  ## The Python tests (ARGS='-k name' picks some).
+	$(BIN)/python -m pytest $(ARGS)
+
+check: build  ## Formats, lints, types, import rules, generated documents, rows of the safety list.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/tools/settings_docs.py --check
+	$(BIN)/python tests/tools/safety_rows.py --report
+
+format: build  ## Formats Rust and Python in place.
+	cargo fmt --all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: build  ## Writes the generated documents again.
+	$(BIN)/python tests/tools/settings_docs.py
+
+interop: build  ## Signs and verifies against the public JavaScript package (needs node and npm).
+	npm --prefix tests/interop ci --no-audit --no-fund
+	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+bench: build $(VENV)/.bench  ## First figures: signatures, relay rate, cost of the crossing.
+	$(BIN)/python -m bench $(ARGS)
+
+wheel: $(VENV)/.python  ## Builds the wheel into dist/.
+	$(BIN)/maturin build --release --locked --out dist
+
+clean:  ## Removes everything that was built or installed here.
+	rm -rf $(VENV) target dist tests/interop/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find python -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

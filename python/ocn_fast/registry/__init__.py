@@ -1,0 +1,1 @@
+"""The registry of operators and parties: today from a signed snapshot file."""

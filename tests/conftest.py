@@ -1,0 +1,41 @@
+"""What all tests share: external tools and the shared folder, skipped with a reason or, in CI, required."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REQUIRED = os.environ.get("OCN_FAST_REQUIRE_TOOLS") == "1"
+
+
+def _missing(reason: str) -> None:
+    """Skips the test; fails it where everything must be there (`OCN_FAST_REQUIRE_TOOLS=1`)."""
+    if REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """`tool("nginx")` is the path of a program that this test needs."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+        if path is None:
+            _missing(f"{name} is not installed")
+        assert path is not None
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared vectors and specifications: `OCN_FAST_SHARED`, or `../shared`."""
+    folder = ROOT / os.environ.get("OCN_FAST_SHARED", "../shared")
+    if not (folder / "vectors").is_dir():
+        _missing(f"the shared folder is not at {folder}")
+    return folder.resolve()
