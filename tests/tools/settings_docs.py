@@ -16,10 +16,10 @@ HEAD = """\
 Generated from `python/ocn_fast/config.py` by `make docs`: do not edit.
 
 A value comes from, later ones winning: the default below; the settings file (TOML: a `[table]` and
-`key = value`); the environment (`OCN_FAST_TABLE__KEY`, two underscores between table and key; lists separated by
-commas); a flag of the command line. Relative paths start at the folder of the settings file. An unknown name, a
-wrong type or a contradiction stops the start with one line and exit status 1. `ocn-fast doctor` shows every value
-and where it came from.
+`key = value`); the environment (`OCN_FAST_TABLE__KEY`, two underscores between table and key; lists
+separated by commas); a flag of the command line. Relative paths start at the folder of the settings file.
+An unknown name, a wrong type or a contradiction stops the start with one line and exit status 1.
+`ocn-fast doctor` shows every value and where it came from.
 """
 
 
