@@ -9,13 +9,18 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn apply(handle: &TableHandle, change: &Value) -> Result<(), TableError> {
-    handle.apply(Change::parse(change.to_string().as_bytes())?).map(|_| ())
+    handle
+        .apply(Change::parse(change.to_string().as_bytes())?)
+        .map(|_| ())
 }
 
 fn refusal(handle: &TableHandle, change: &Value) -> String {
     let before = handle.load();
     let error = apply(handle, change).expect_err("a bad change");
-    assert!(Arc::ptr_eq(&before, &handle.load()), "a refused change leaves the table as it was");
+    assert!(
+        Arc::ptr_eq(&before, &handle.load()),
+        "a refused change leaves the table as it was"
+    );
     error.to_string()
 }
 
@@ -72,16 +77,23 @@ fn a_full_change_fills_both_halves() {
     let handle = TableHandle::new();
     let mut row = platform(7, &["CPO"], &[1, 2]);
     row["tokens"][1]["expires_at"] = json!(1_700_000_000_000_i64);
-    row["endpoints"].as_array_mut().expect("a list").push(
-        json!({"module": "NLTNM-Tokens", "role": "RECEIVER", "url": "http://10.0.0.1:81/x"}),
-    );
+    row["endpoints"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({"module": "NLTNM-Tokens", "role": "RECEIVER", "url": "http://10.0.0.1:81/x"}));
     row["rules"] = json!({"signatures": true, "mode": "blacklist",
         "entries": [{"country_code": "de", "party_id": "msp", "modules": ["CDRs"]}]});
     let mut party = registry_party("de", "cpo", 2, 1);
     party["roles"] = json!(["CPO", "emsp", "SOMETHING_NEW"]);
     party["modules"] = json!(["locations"]);
     let operator = json!([{"address": address(1), "domain": "https://node.example"}]);
-    let full = change(42, true, registry(12, operator, json!([party])), json!([row]), json!([]));
+    let full = change(
+        42,
+        true,
+        registry(12, operator, json!([party])),
+        json!([row]),
+        json!([]),
+    );
     let applied = handle
         .apply(Change::parse(full.to_string().as_bytes()).expect("a change"))
         .expect("a good change");
@@ -89,36 +101,68 @@ fn a_full_change_fills_both_halves() {
     let table = handle.load();
     assert_eq!((applied.version, applied.counts), (42, table.counts()));
     assert_eq!((table.version(), table.block()), (42, Some(12)));
-    assert_eq!((table.block_hash(), table.block_time()), (None, Some("2026-01-01T00:00:00Z")));
+    assert_eq!(
+        (table.block_hash(), table.block_time()),
+        (None, Some("2026-01-01T00:00:00Z"))
+    );
     let party = table.registered(de("Cpo")).expect("registered");
     assert_eq!(party.address.to_string().to_lowercase(), address(2));
     assert_eq!(&*party.modules, [Module::Locations]);
     let roles = [Role::Cpo, Role::Emsp, Role::Other, Role::Hub];
-    assert_eq!(roles.map(|role| party.roles.contains(role)), [true, true, true, false]);
+    assert_eq!(
+        roles.map(|role| party.roles.contains(role)),
+        [true, true, true, false]
+    );
     let operator = table.operator(&party.operator).expect("an operator");
     assert_eq!(operator.domain, "https://node.example");
 
     let (by_token, token) = table.platform_by_token(&digest(2)).expect("a token");
-    assert_eq!((by_token.id, token.expires_at), (7, Some(1_700_000_000_000)));
+    assert_eq!(
+        (by_token.id, token.expires_at),
+        (7, Some(1_700_000_000_000))
+    );
     assert!(table.platform_by_token(&digest(3)).is_none());
     let by_party = table.local_party(de("cpo")).expect("connected");
     assert!(Arc::ptr_eq(by_token, by_party));
-    assert_eq!((by_party.status, by_party.version), (PlatformStatus::Connected, Version::V2_2_1));
+    assert_eq!(
+        (by_party.status, by_party.version),
+        (PlatformStatus::Connected, Version::V2_2_1)
+    );
     assert_eq!(by_party.token_b.expose(), "token-b-of-ours");
     assert!(!format!("{table:?}").contains("token-b-of-ours"), "I05");
-    assert_eq!((by_party.rules.mode, by_party.rules.signatures), (RulesMode::Blacklist, true));
+    assert_eq!(
+        (by_party.rules.mode, by_party.rules.signatures),
+        (RulesMode::Blacklist, true)
+    );
     assert!(by_party.rules.judge(de("MSP"), &Module::Cdrs).is_err());
 
     let (sender, receiver) = (InterfaceRole::Sender, InterfaceRole::Receiver);
     let locations = Some("https://Party.example:443/locations");
-    assert_eq!(by_party.endpoint(Version::V2_2_1, &Module::Locations, sender), locations);
-    assert_eq!(by_party.endpoint(Version::V2_2, &Module::Locations, sender), locations);
-    assert_eq!(by_party.endpoint(Version::V2_2, &Module::Locations, receiver), None);
+    assert_eq!(
+        by_party.endpoint(Version::V2_2_1, &Module::Locations, sender),
+        locations
+    );
+    assert_eq!(
+        by_party.endpoint(Version::V2_2, &Module::Locations, sender),
+        locations
+    );
+    assert_eq!(
+        by_party.endpoint(Version::V2_2, &Module::Locations, receiver),
+        None
+    );
     let custom = Module::from_id("nltnm-TOKENS");
-    assert!(by_party.endpoint(Version::V2_2, &custom, receiver).is_some());
+    assert!(
+        by_party
+            .endpoint(Version::V2_2, &custom, receiver)
+            .is_some()
+    );
     assert_eq!(
         by_party.origins,
-        ["https://party.example", "http://10.0.0.1:81", "https://files.party.example:8443"]
+        [
+            "https://party.example",
+            "http://10.0.0.1:81",
+            "https://files.party.example:8443"
+        ]
     );
     assert!(by_party.owns_url("https://PARTY.example/any?page=2"));
     assert!(!by_party.owns_url("http://party.example/") && !by_party.owns_url("/relative"));
@@ -135,12 +179,18 @@ fn counters_survive_the_snapshots_of_one_platform_only() {
     live.seen(99);
     for full in [false, true] {
         put(json!([platform(7, &["MSP"], &[2])]), json!([]), full);
-        assert!(Arc::ptr_eq(&live, &handle.load().platform(7).expect("there").live));
+        assert!(Arc::ptr_eq(
+            &live,
+            &handle.load().platform(7).expect("there").live
+        ));
     }
     put(json!([]), json!([7]), false);
     assert!(handle.load().local_party(de("MSP")).is_none());
     put(json!([platform(7, &["MSP"], &[2])]), json!([]), false);
-    assert_eq!(handle.load().platform(7).expect("there").live.last_seen(), None);
+    assert_eq!(
+        handle.load().platform(7).expect("there").live.last_seen(),
+        None
+    );
 }
 
 type Edit = fn(&mut Value);
@@ -221,14 +271,20 @@ fn a_bad_platform_is_refused_by_name_and_leaves_the_table_as_it_was() {
     let with = |edit: Edit| {
         let mut row = platform(2, &["MSP"], &[2]);
         edit(&mut row);
-        refusal(&handle, &change(10, false, Value::Null, json!([row]), json!([])))
+        refusal(
+            &handle,
+            &change(10, false, Value::Null, json!([row]), json!([])),
+        )
     };
     for (edit, text) in BAD_ROWS {
         assert_eq!(with(edit), text);
     }
     for edit in BAD_FORMS {
         let text = with(edit);
-        assert!(text.starts_with("the change is not JSON of the expected form: "), "{text}");
+        assert!(
+            text.starts_with("the change is not JSON of the expected form: "),
+            "{text}"
+        );
     }
 }
 
@@ -239,21 +295,39 @@ fn a_contradictory_change_is_refused_by_name() {
     let twice = json!([platform(2, &["MSP"], &[2]), platform(2, &["MSP"], &[2])]);
     let text = refusal(&handle, &local(twice, json!([])));
     assert_eq!(text, "platform 2 is named more than once");
-    let text = refusal(&handle, &local(json!([platform(1, &["CPO"], &[1])]), json!([1])));
+    let text = refusal(
+        &handle,
+        &local(json!([platform(1, &["CPO"], &[1])]), json!([1])),
+    );
     assert_eq!(text, "platform 1 is named more than once");
     let two = json!([platform(2, &["MSP"], &[2]), platform(3, &["MSP"], &[3])]);
     let text = refusal(&handle, &local(two, json!([])));
-    assert_eq!(text, "platform 3: party DE/MSP already belongs to platform 2");
+    assert_eq!(
+        text,
+        "platform 3: party DE/MSP already belongs to platform 2"
+    );
 
     let half = |country: &str, operator: &str| {
         let mut party = registry_party(country, "MSP", 2, 1);
         party["operator"] = json!(operator);
-        change(10, false, registry(6, json!([]), json!([party])), json!([]), json!([]))
+        change(
+            10,
+            false,
+            registry(6, json!([]), json!([party])),
+            json!([]),
+            json!([]),
+        )
     };
     let text = refusal(&handle, &half("DE", "0x12"));
-    assert_eq!(text, "registry: a party's operator must be an address of 20 bytes in hex");
+    assert_eq!(
+        text,
+        "registry: a party's operator must be an address of 20 bytes in hex"
+    );
     let text = refusal(&handle, &half("DEU", &address(1)));
-    assert_eq!(text, "registry: country code must be two ASCII letters or digits");
+    assert_eq!(
+        text,
+        "registry: country code must be two ASCII letters or digits"
+    );
 
     let older = |full| change(8, full, Value::Null, json!([]), json!([]));
     let text = refusal(&handle, &older(false));
@@ -272,7 +346,9 @@ fn a_party_may_move_within_one_change_in_any_order() {
     let table = handle.load();
     let home = |id| table.local_party(de(id)).map(|platform| platform.id);
     assert_eq!((home("AAA"), home("BBB")), (Some(2), Some(1)));
-    let by_token = table.platform_by_token(&digest(1)).map(|(platform, _)| platform.id);
+    let by_token = table
+        .platform_by_token(&digest(1))
+        .map(|(platform, _)| platform.id);
     assert_eq!(by_token, Some(2));
 }
 
@@ -293,11 +369,18 @@ impl Model {
         let number = |text: String| u64::from_str_radix(&text[34..], 16).expect("hex");
         for (index, id) in PARTIES.iter().enumerate() {
             if let Some(party) = table.registered(de(id)) {
-                let pair = (number(party.address.to_string()), number(party.operator.to_string()));
+                let pair = (
+                    number(party.address.to_string()),
+                    number(party.operator.to_string()),
+                );
                 seen.registered.insert(index, pair);
             }
             if let Some(platform) = table.local_party(de(id)) {
-                seen.platforms.entry(platform.id).or_default().0.insert(index);
+                seen.platforms
+                    .entry(platform.id)
+                    .or_default()
+                    .0
+                    .insert(index);
             }
         }
         for operator in 0..4 {
@@ -308,7 +391,11 @@ impl Model {
         }
         for token in 0..12 {
             if let Some((platform, _)) = table.platform_by_token(&digest(token)) {
-                seen.platforms.entry(platform.id).or_default().1.insert(token);
+                seen.platforms
+                    .entry(platform.id)
+                    .or_default()
+                    .1
+                    .insert(token);
             }
         }
         for id in 0..5 {
@@ -321,14 +408,22 @@ impl Model {
 
     /// Does what the change says, or says that it cannot be.
     fn follow(&self, step: &Step) -> Option<Self> {
-        let mut next = if step.full { Self::default() } else { self.clone() };
+        let mut next = if step.full {
+            Self::default()
+        } else {
+            self.clone()
+        };
         for party in &step.gone_parties {
             next.registered.remove(party);
         }
         next.registered.extend(&step.registered);
         next.operators.extend(step.operators.clone());
         let mut named = BTreeSet::new();
-        for id in step.gone.iter().chain(step.platforms.iter().map(|(id, ..)| id)) {
+        for id in step
+            .gone
+            .iter()
+            .chain(step.platforms.iter().map(|(id, ..)| id))
+        {
             if !named.insert(id) {
                 return None;
             }
@@ -341,7 +436,8 @@ impl Model {
             if taken {
                 return None;
             }
-            next.platforms.insert(*id, (parties.clone(), tokens.clone()));
+            next.platforms
+                .insert(*id, (parties.clone(), tokens.clone()));
         }
         Some(next)
     }
@@ -359,7 +455,11 @@ struct Step {
 
 /// The id of a party, in a case of its own: it must not matter.
 fn spelled(party: usize) -> String {
-    if party.is_multiple_of(2) { PARTIES[party].to_lowercase() } else { PARTIES[party].to_owned() }
+    if party.is_multiple_of(2) {
+        PARTIES[party].to_lowercase()
+    } else {
+        PARTIES[party].to_owned()
+    }
 }
 
 impl Step {
@@ -374,13 +474,17 @@ impl Step {
             })
             .collect();
         let operators = self.operators.iter();
-        let operators = operators.map(|(own, domain)| json!({"address": address(*own), "domain": domain}));
+        let operators =
+            operators.map(|(own, domain)| json!({"address": address(*own), "domain": domain}));
         let parties = self.registered.iter();
         let parties =
             parties.map(|(party, (own, node))| registry_party("de", &spelled(*party), *own, *node));
         let mut half = registry(number, operators.collect(), parties.collect());
-        half["gone_parties"] =
-            self.gone_parties.iter().map(|party| json!(["DE", spelled(*party)])).collect();
+        half["gone_parties"] = self
+            .gone_parties
+            .iter()
+            .map(|party| json!(["DE", spelled(*party)]))
+            .collect();
         change(number, self.full, half, json!(rows), json!(self.gone))
     }
 }
@@ -392,17 +496,26 @@ fn step() -> impl Strategy<Value = Step> {
         btree_map(0..PARTIES.len(), (0_u64..99, 0_u64..4), 0..4),
         btree_set(0..PARTIES.len(), 0..3),
         btree_map(0_u64..4, "https://[a-z]{3}", 0..2),
-        vec((0_i64..5, btree_set(0..PARTIES.len(), 0..3), btree_set(0_u64..12, 0..3)), 0..3),
+        vec(
+            (
+                0_i64..5,
+                btree_set(0..PARTIES.len(), 0..3),
+                btree_set(0_u64..12, 0..3),
+            ),
+            0..3,
+        ),
         vec(0_i64..5, 0..2),
     )
-        .prop_map(|(full, registered, gone_parties, operators, platforms, gone)| Step {
-            full,
-            registered,
-            gone_parties,
-            operators,
-            platforms,
-            gone,
-        })
+        .prop_map(
+            |(full, registered, gone_parties, operators, platforms, gone)| Step {
+                full,
+                registered,
+                gone_parties,
+                operators,
+                platforms,
+                gone,
+            },
+        )
 }
 
 proptest! {
@@ -474,7 +587,10 @@ fn readers_see_whole_snapshots_while_a_writer_writes() {
                     let operator = table.operator(&party.operator).expect("always there");
                     assert_eq!(operator.domain, format!("https://block-{number}.example"));
                     let home = table.local_party(de("CPO")).expect("always there");
-                    let by_token = table.platform_by_token(&digest(number)).expect("its token").0;
+                    let by_token = table
+                        .platform_by_token(&digest(number))
+                        .expect("its token")
+                        .0;
                     assert!(Arc::ptr_eq(home, by_token));
                     assert_eq!(table.counts().platforms, 1);
                 }

@@ -48,18 +48,30 @@ fn asked(handle: &TableHandle, change: Change) -> usize {
 fn single_changes(parties: usize) -> (usize, usize, usize) {
     let handle = TableHandle::new();
     let platforms = many(parties / 10, |id| platform_row(id, id));
-    let full = change(1, true, &many(parties, |number| party_row(number, number)), &platforms);
+    let full = change(
+        1,
+        true,
+        &many(parties, |number| party_row(number, number)),
+        &platforms,
+    );
     handle.apply(full).expect("a good change");
     let mut all: Vec<_> = (0..1_100)
         .map(|turn| {
             let fresh = parties + turn;
             let party = party_row(turn % parties, fresh);
-            asked(&handle, change(2 + turn, false, &party, &platform_row(turn % 100, fresh)))
+            asked(
+                &handle,
+                change(2 + turn, false, &party, &platform_row(turn % 100, fresh)),
+            )
         })
         .collect();
     all.sort_unstable();
     let foldings = all.iter().filter(|bytes| **bytes > ONE_CHANGE).count();
-    (all[all.len() - 1 - foldings], all.iter().sum::<usize>() / all.len(), foldings)
+    (
+        all[all.len() - 1 - foldings],
+        all.iter().sum::<usize>() / all.len(),
+        foldings,
+    )
 }
 
 #[test]
@@ -80,7 +92,12 @@ fn a_registered_party_costs_at_most_150_bytes() {
     const PARTIES: usize = 100_000;
     let handle = TableHandle::new();
     let before = HELD.get();
-    let full = change(1, true, &many(PARTIES, |number| party_row(number, number)), "");
+    let full = change(
+        1,
+        true,
+        &many(PARTIES, |number| party_row(number, number)),
+        "",
+    );
     handle.apply(full).expect("a good change");
     let each = HELD.get().abs_diff(before) / PARTIES;
     println!("one party: {each} bytes");

@@ -127,14 +127,22 @@ impl Change {
     pub(super) fn apply_to(self, table: &Table) -> Result<Table, TableError> {
         // A full change may go back: the store may have been restored from a backup.
         if !self.full && self.number < table.version {
-            return Err(TableError::Behind { number: self.number, version: table.version });
+            return Err(TableError::Behind {
+                number: self.number,
+                version: table.version,
+            });
         }
-        let mut next = if self.full { Table::default() } else { table.clone() };
+        let mut next = if self.full {
+            Table::default()
+        } else {
+            table.clone()
+        };
         next.version = self.number;
         if let Some(rows) = self.registry {
             next.registry.put(rows)?;
         }
-        next.local.put(self.platforms, self.gone_platforms, &table.local)?;
+        next.local
+            .put(self.platforms, self.gone_platforms, &table.local)?;
         Ok(next)
     }
 }
@@ -145,14 +153,22 @@ impl Registry {
             self.parties = Layered::with_capacity(rows.parties.len());
         }
         for address in &rows.gone_operators {
-            self.operators.remove(&address_in(address, "a gone operator")?);
+            self.operators
+                .remove(&address_in(address, "a gone operator")?);
         }
         for (country_code, party_id) in &rows.gone_parties {
-            self.parties.remove(&party_in(country_code, party_id, || "registry".into())?);
+            self.parties
+                .remove(&party_in(country_code, party_id, || "registry".into())?);
         }
         for row in rows.operators {
             let address = address_in(&row.address, "an operator")?;
-            self.operators.insert(address, Arc::new(Operator { address, domain: row.domain }));
+            self.operators.insert(
+                address,
+                Arc::new(Operator {
+                    address,
+                    domain: row.domain,
+                }),
+            );
         }
         for row in rows.parties {
             let party = party_in(&row.country_code, &row.party_id, || "registry".into())?;
@@ -192,7 +208,10 @@ impl Local {
         }
         let mut arriving = Vec::with_capacity(rows.len());
         for row in rows {
-            let live = before.platforms.get(&row.id).map(|old| Arc::clone(&old.live));
+            let live = before
+                .platforms
+                .get(&row.id)
+                .map(|old| Arc::clone(&old.live));
             arriving.push(platform(row, live.unwrap_or_default())?);
         }
 
@@ -201,7 +220,10 @@ impl Local {
             self.platforms.remove(&id);
         }
         for (new, _) in &arriving {
-            self.take_out(new.id, &new.parties.iter().map(|(party, _)| *party).collect());
+            self.take_out(
+                new.id,
+                &new.parties.iter().map(|(party, _)| *party).collect(),
+            );
         }
         for (new, tokens) in arriving {
             self.put_in(new, tokens)?;
@@ -214,11 +236,17 @@ impl Local {
 
     /// Takes a platform's tokens and parties out of the indexes, except those that stay.
     fn take_out(&mut self, id: i64, stay: &HashSet<Party>) {
-        let Some(old) = self.platforms.get(&id).map(Arc::clone) else { return };
+        let Some(old) = self.platforms.get(&id).map(Arc::clone) else {
+            return;
+        };
         for token in &old.tokens {
             self.tokens.remove(token);
         }
-        for (party, _) in old.parties.iter().filter(|(party, _)| !stay.contains(party)) {
+        for (party, _) in old
+            .parties
+            .iter()
+            .filter(|(party, _)| !stay.contains(party))
+        {
             self.parties.remove(party);
         }
     }
@@ -227,7 +255,10 @@ impl Local {
         let claimant = new.id;
         for (&digest, entry) in new.tokens.iter().zip(tokens) {
             if let Some(holder) = self.tokens.get(&digest) {
-                return Err(TableError::TokenTaken { holder: holder.platform, claimant });
+                return Err(TableError::TokenTaken {
+                    holder: holder.platform,
+                    claimant,
+                });
             }
             self.tokens.insert(digest, entry);
         }
@@ -235,7 +266,13 @@ impl Local {
             match self.parties.get(&party) {
                 None => self.parties.insert(party, claimant),
                 Some(&holder) if holder == claimant => {}
-                Some(&holder) => return Err(TableError::PartyTaken { party, holder, claimant }),
+                Some(&holder) => {
+                    return Err(TableError::PartyTaken {
+                        party,
+                        holder,
+                        claimant,
+                    });
+                }
             }
         }
         self.platforms.insert(claimant, Arc::new(new));
@@ -247,7 +284,10 @@ impl Local {
 fn platform(row: PlatformRow, live: Arc<Live>) -> Result<(Platform, Vec<TokenEntry>), TableError> {
     let id = row.id;
     let place = || format!("platform {id}");
-    let in_place = |source| TableError::Id { place: place(), source };
+    let in_place = |source| TableError::Id {
+        place: place(),
+        source,
+    };
 
     let mut parties = Vec::with_capacity(row.parties.len());
     for party in &row.parties {
@@ -262,7 +302,11 @@ fn platform(row: PlatformRow, live: Arc<Live>) -> Result<(Platform, Vec<TokenEnt
         add_origin(&mut origins, &endpoint.url, id, || {
             format!("the {} endpoint of {}", role.as_str(), module.as_str())
         })?;
-        endpoints.push(Endpoint { module, role, url: endpoint.url });
+        endpoints.push(Endpoint {
+            module,
+            role,
+            url: endpoint.url,
+        });
     }
     if let Some(url) = &row.versions_url {
         add_origin(&mut origins, url, id, || "its versions URL".into())?;
@@ -274,7 +318,10 @@ fn platform(row: PlatformRow, live: Arc<Live>) -> Result<(Platform, Vec<TokenEnt
     let mut entries = Vec::with_capacity(row.tokens.len());
     for token in row.tokens {
         tokens.push(digest_in(&token.digest).ok_or(TableError::Digest { platform: id })?);
-        entries.push(TokenEntry { platform: id, expires_at: token.expires_at });
+        entries.push(TokenEntry {
+            platform: id,
+            expires_at: token.expires_at,
+        });
     }
     let platform = Platform {
         id,
@@ -295,8 +342,11 @@ fn platform(row: PlatformRow, live: Arc<Live>) -> Result<(Platform, Vec<TokenEnt
 }
 
 fn rules(row: RulesRow, platform: i64) -> Result<Rules, TableError> {
-    let mut rules =
-        Rules { signatures: row.signatures, mode: row.mode, entries: Default::default() };
+    let mut rules = Rules {
+        signatures: row.signatures,
+        mode: row.mode,
+        entries: Default::default(),
+    };
     for entry in row.entries {
         let place = || format!("platform {platform}, rules");
         let party = party_in(&entry.country_code, &entry.party_id, place)?;
@@ -314,7 +364,10 @@ fn add_origin(
     platform: i64,
     what: impl FnOnce() -> String,
 ) -> Result<(), TableError> {
-    let origin = origin_of(url).ok_or_else(|| TableError::Url { platform, what: what() })?;
+    let origin = origin_of(url).ok_or_else(|| TableError::Url {
+        platform,
+        what: what(),
+    })?;
     if !origins.contains(&origin) {
         origins.push(origin);
     }
@@ -326,7 +379,10 @@ fn party_in(
     party_id: &str,
     place: impl FnOnce() -> String,
 ) -> Result<Party, TableError> {
-    Party::new(country_code, party_id).map_err(|source| TableError::Id { place: place(), source })
+    Party::new(country_code, party_id).map_err(|source| TableError::Id {
+        place: place(),
+        source,
+    })
 }
 
 fn address_in(text: &str, what: &'static str) -> Result<Address, TableError> {
@@ -335,7 +391,11 @@ fn address_in(text: &str, what: &'static str) -> Result<Address, TableError> {
 
 fn digest_in(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
-    let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let nibble = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     if text.len() != 64 {
         return None;
     }

@@ -17,7 +17,11 @@ pub enum TableError {
     #[error("the change is not JSON of the expected form: {0}")]
     Malformed(#[from] serde_json::Error),
     #[error("platform {claimant}: party {party} already belongs to platform {holder}")]
-    PartyTaken { party: Party, holder: i64, claimant: i64 },
+    PartyTaken {
+        party: Party,
+        holder: i64,
+        claimant: i64,
+    },
     #[error("platform {id} is named more than once")]
     Repeated { id: i64 },
     #[error("platform {platform}: party {party} has more than one entry in the rules")]

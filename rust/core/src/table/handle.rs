@@ -39,7 +39,10 @@ impl TableHandle {
         // The lock guards no data: after a panic in another writer the published table is still whole.
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let next = change.apply_to(&self.newest.load())?;
-        let applied = Applied { version: next.version(), counts: next.counts() };
+        let applied = Applied {
+            version: next.version(),
+            counts: next.counts(),
+        };
         self.newest.store(Arc::new(next));
         Ok(applied)
     }

@@ -21,19 +21,30 @@ pub(super) struct Layered<K, V> {
 // Derived, these would ask for bounds on K and V that sharing does not need.
 impl<K, V> Clone for Layered<K, V> {
     fn clone(&self) -> Self {
-        Self { base: Arc::clone(&self.base), delta: Arc::clone(&self.delta), len: self.len }
+        Self {
+            base: Arc::clone(&self.base),
+            delta: Arc::clone(&self.delta),
+            len: self.len,
+        }
     }
 }
 
 impl<K, V> Default for Layered<K, V> {
     fn default() -> Self {
-        Self { base: Arc::default(), delta: Arc::default(), len: 0 }
+        Self {
+            base: Arc::default(),
+            delta: Arc::default(),
+            len: 0,
+        }
     }
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> Layered<K, V> {
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self { base: Arc::new(HashMap::with_capacity(capacity)), ..Self::default() }
+        Self {
+            base: Arc::new(HashMap::with_capacity(capacity)),
+            ..Self::default()
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -87,7 +98,9 @@ impl<K: Copy + Eq + Hash, V: Clone> Layered<K, V> {
                 .map(|(key, value)| (*key, value.clone())),
         );
         base.extend(
-            self.delta.iter().filter_map(|(key, entry)| Some((*key, entry.as_ref()?.clone()))),
+            self.delta
+                .iter()
+                .filter_map(|(key, entry)| Some((*key, entry.as_ref()?.clone()))),
         );
         self.base = Arc::new(base);
         self.delta = Arc::default();
@@ -115,7 +128,10 @@ mod tests {
         index.insert(DELTA_BOUND + 1, 7);
         index.compact();
         assert_eq!((index.delta.len(), index.base.len()), (0, DELTA_BOUND + 2));
-        assert_eq!((before.len(), before.get(&0), before.get(&1)), (1, Some(&0), None));
+        assert_eq!(
+            (before.len(), before.get(&0), before.get(&1)),
+            (1, Some(&0), None)
+        );
     }
 
     proptest! {

@@ -80,7 +80,10 @@ impl Live {
                 (count < limit).then_some(count + 1)
             })
             .ok()?;
-        Some(InFlight { live: Arc::clone(self), counter })
+        Some(InFlight {
+            live: Arc::clone(self),
+            counter,
+        })
     }
 
     /// Whether a message may be sent to this receiver now (monotonic time). While the breaker is open one
@@ -120,7 +123,8 @@ impl Live {
                 (count < limits.failures).then_some(count + 1)
             });
         if counted.is_ok_and(|before| before + 1 == limits.failures) {
-            self.retry_at.store(millis(now + limits.open), Ordering::Release);
+            self.retry_at
+                .store(millis(now + limits.open), Ordering::Release);
         }
     }
 }
@@ -134,7 +138,10 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const LIMITS: BreakerLimits = BreakerLimits { failures: 10, open: Duration::from_secs(10) };
+    const LIMITS: BreakerLimits = BreakerLimits {
+        failures: 10,
+        open: Duration::from_secs(10),
+    };
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -143,10 +150,14 @@ mod tests {
     #[test]
     fn test_a147_in_flight_at_the_limit_and_one_above() {
         let live = Arc::new(Live::default());
-        let mut guards: Vec<_> =
-            (0..256).map(|_| live.enter_as_receiver(256).expect("within the limit")).collect();
+        let mut guards: Vec<_> = (0..256)
+            .map(|_| live.enter_as_receiver(256).expect("within the limit"))
+            .collect();
         assert!(live.enter_as_receiver(256).is_none());
-        assert_eq!((live.in_flight_as_receiver(), live.in_flight_as_sender()), (256, 0));
+        assert_eq!(
+            (live.in_flight_as_receiver(), live.in_flight_as_sender()),
+            (256, 0)
+        );
         guards.pop();
         assert!(live.enter_as_receiver(256).is_some());
         guards.clear();
@@ -176,7 +187,10 @@ mod tests {
         for _ in 0..LIMITS.failures - 1 {
             live.failed(at(1), &LIMITS);
         }
-        assert!(live.may_try(at(1), &LIMITS), "one failure short of the limit");
+        assert!(
+            live.may_try(at(1), &LIMITS),
+            "one failure short of the limit"
+        );
         live.failed(at(1), &LIMITS);
         assert!(!live.may_try(at(1), &LIMITS));
         live.failed(at(9), &LIMITS); // a straggler

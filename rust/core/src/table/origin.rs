@@ -9,7 +9,10 @@ use url::Url;
 /// white space, backslashes, control bytes, anything outside ASCII.
 pub fn origin_of(url: &str) -> Option<String> {
     // The parser drops tabs and newlines and turns backslashes round: then what is checked is not what is sent.
-    if !url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+    if !url
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    {
         return None;
     }
     // `https:host` and `https:///host` are mended by the parser too; only the plain form is taken.
@@ -50,12 +53,32 @@ mod tests {
     #[test]
     fn test_a84_doubtful_urls_have_no_origin() {
         for url in [
-            "", "/ocpi/x", "//example.com/x", "example.com/x", "ftp://example.com", "file:///etc/passwd",
-            "javascript:alert(1)", "https:example.com", "https:/example.com", "https:///example.com",
-            "https://user@example.com/", "https://user:pw@example.com/", "https://@example.com/",
-            "https://example.com\\@evil.com/", "https://exa\tmple.com/", "https://example.com/\n", " https://example.com",
-            "https://example.com/#x", "https://example.com/x#", "https://example.com:0/", "https://example.com:99999/",
-            "https://ex\u{3002}com/", "https://exämple.com/", "https://", "https://?x", "https://a b.com/",
+            "",
+            "/ocpi/x",
+            "//example.com/x",
+            "example.com/x",
+            "ftp://example.com",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "https:example.com",
+            "https:/example.com",
+            "https:///example.com",
+            "https://user@example.com/",
+            "https://user:pw@example.com/",
+            "https://@example.com/",
+            "https://example.com\\@evil.com/",
+            "https://exa\tmple.com/",
+            "https://example.com/\n",
+            " https://example.com",
+            "https://example.com/#x",
+            "https://example.com/x#",
+            "https://example.com:0/",
+            "https://example.com:99999/",
+            "https://ex\u{3002}com/",
+            "https://exämple.com/",
+            "https://",
+            "https://?x",
+            "https://a b.com/",
         ] {
             assert_eq!(origin_of(url), None, "{url:?}");
         }

@@ -80,12 +80,7 @@ pub(super) struct Endpoint {
 impl Platform {
     /// Where this platform takes messages of a version for one side of a module; `None` if it has no such
     /// endpoint or cannot take that version.
-    pub fn endpoint(
-        &self,
-        version: Version,
-        module: &Module,
-        role: InterfaceRole,
-    ) -> Option<&str> {
+    pub fn endpoint(&self, version: Version, module: &Module, role: InterfaceRole) -> Option<&str> {
         // A version that does not pass untouched between the two (`ocpi-hub.md` 9) must be decided on here.
         match (version, self.version) {
             (Version::V2_2 | Version::V2_2_1, Version::V2_2 | Version::V2_2_1) => {}

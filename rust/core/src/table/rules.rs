@@ -66,7 +66,11 @@ mod tests {
 
     fn rules(mode: RulesMode, modules: &[&str]) -> Rules {
         let modules = modules.iter().map(|id| Module::from_id(id)).collect();
-        Rules { signatures: false, mode, entries: HashMap::from([(party("MSP"), modules)]) }
+        Rules {
+            signatures: false,
+            mode,
+            entries: HashMap::from([(party("MSP"), modules)]),
+        }
     }
 
     #[test]
@@ -88,13 +92,23 @@ mod tests {
             (Blacklist, &["commands"], "msp", "CommandS", Some(commands)),
             (Blacklist, &["cdrs"], "MSP", "commands", None),
             (Blacklist, &[], "MSP", "commands", Some(commands)),
-            (Blacklist, &["NLTNM-tokens"], "mSp", "nltnm-TOKENS", Some(custom)),
+            (
+                Blacklist,
+                &["NLTNM-tokens"],
+                "mSp",
+                "nltnm-TOKENS",
+                Some(custom),
+            ),
             (Whitelist, &["NLTNM-tokens"], "MSP", "nltnm-TOKENS", None),
         ] {
             let module = Module::from_id(module);
             let verdict = rules(mode, modules).judge(party(sender), &module).err();
             let text = verdict.map(|refusal| refusal.to_string());
-            assert_eq!(text.as_deref(), refusal, "{mode:?} {modules:?} {sender} {module:?}");
+            assert_eq!(
+                text.as_deref(),
+                refusal,
+                "{mode:?} {modules:?} {sender} {module:?}"
+            );
         }
     }
 }

@@ -2,17 +2,19 @@
 use ocn_core::table::Change;
 
 /// The n-th party id: country and party from five digits of base 36.
-pub fn ids(mut number: usize) -> (String, String) {
+pub(crate) fn ids(mut number: usize) -> (String, String) {
     let mut text = String::new();
     for _ in 0..5 {
-        text.push(char::from(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 36]));
+        text.push(char::from(
+            b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 36],
+        ));
         number /= 36;
     }
     (text[..2].to_owned(), text[2..].to_owned())
 }
 
 /// A registered party under one of a thousand operators.
-pub fn party_row(number: usize, address: usize) -> String {
+pub(crate) fn party_row(number: usize, address: usize) -> String {
     let (country, party) = ids(number);
     let operator = number % 1_000;
     format!(
@@ -22,7 +24,7 @@ pub fn party_row(number: usize, address: usize) -> String {
 }
 
 /// A platform with the party of its number.
-pub fn platform_row(id: usize, token: usize) -> String {
+pub(crate) fn platform_row(id: usize, token: usize) -> String {
     let (country, party) = ids(id);
     format!(
         r#"{{"id":{id},"status":"CONNECTED","version":"2.2.1",
@@ -34,12 +36,12 @@ pub fn platform_row(id: usize, token: usize) -> String {
 }
 
 /// Rows 0 to `count`, with commas.
-pub fn many(count: usize, row: impl Fn(usize) -> String) -> String {
+pub(crate) fn many(count: usize, row: impl Fn(usize) -> String) -> String {
     (0..count).map(row).collect::<Vec<_>>().join(",")
 }
 
 /// A change with these rows.
-pub fn change(number: usize, full: bool, parties: &str, platforms: &str) -> Change {
+pub(crate) fn change(number: usize, full: bool, parties: &str, platforms: &str) -> Change {
     let json = format!(
         r#"{{"number":{number},"full":{full},"platforms":[{platforms}],"gone_platforms":[],
             "registry":{{"block":{number},"block_hash":null,"block_time":"2026-01-01T00:00:00Z","operators":[],
