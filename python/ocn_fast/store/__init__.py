@@ -1,0 +1,57 @@
+"""The database: what must survive a restart, and what every worker must hear of.
+
+`migrate(url)` brings a database to this version's schema; `open(settings)` gives a `Store`, the only way in.
+Each of its methods is one intent and one transaction and gives frozen records. SQL is seen only in this
+package.
+
+Every change that matters to the native table bumps one change number in its own transaction and marks its
+rows with it (`changes`); workers poll the number and fetch `changes_since` their own. Errors are
+`StoreError`s; they never show a value.
+"""
+
+from ocn_fast.store.migrate import migrate
+from ocn_fast.store.records import (
+    AccessToken,
+    AppliedRegistry,
+    Caller,
+    Endpoint,
+    Link,
+    Party,
+    PartyTaken,
+    Platform,
+    Registered,
+    RegisteredParty,
+    Registration,
+    RegistrationToken,
+    RegistryState,
+    Role,
+    Rule,
+    Rules,
+    Swept,
+)
+from ocn_fast.store.ring import KeyRing
+from ocn_fast.store.store import Store, open
+
+__all__ = [
+    "AccessToken",
+    "AppliedRegistry",
+    "Caller",
+    "Endpoint",
+    "KeyRing",
+    "Link",
+    "Party",
+    "PartyTaken",
+    "Platform",
+    "Registered",
+    "RegisteredParty",
+    "Registration",
+    "RegistrationToken",
+    "RegistryState",
+    "Role",
+    "Rule",
+    "Rules",
+    "Store",
+    "Swept",
+    "migrate",
+    "open",
+]

@@ -1,0 +1,74 @@
+"""Brings a database to this version's schema. Called once, before anything else is started."""
+
+import os
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.pool import NullPool
+
+from ocn_fast.config import Store as StoreSettings
+from ocn_fast.errors import ConfigError
+from ocn_fast.store.database import prepare, translated_errors, writer_options
+
+
+def migrate(url: str) -> None:
+    """Creates the database of `store.url` or upgrades it, in one transaction: all of it or nothing.
+
+    Blocks, and runs no event loop, so it may be called from anywhere (from a coroutine: in a thread). A new
+    SQLite file is readable by its owner only. Raises ConfigError if a newer version has written the database
+    or its file cannot be made, and StoreUnavailable if it gives no answer.
+    """
+    _create_file(url)
+    engine = _sync_engine(url)
+    try:
+        with translated_errors(), engine.connect() as connection:
+            connection.execution_options(**writer_options())
+            with connection.begin():
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+    except CommandError:
+        raise ConfigError(
+            "the database was written by a newer version of ocn-fast; use that version, or restore a backup",
+            key="store.url",
+        ) from None
+    finally:
+        engine.dispose()
+
+
+def newest_revision() -> str:
+    """The schema that this version works with."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None, "the package holds at least one migration"
+    return head
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+def _sync_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        parsed = parsed.set(drivername="sqlite")
+    engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
+    prepare(engine, StoreSettings(url=url))
+    return engine
+
+
+def _create_file(url: str) -> None:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return
+    try:
+        os.close(os.open(parsed.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(f"{parsed.database} cannot be created: {error.strerror}", key="store.url") from None

@@ -1,0 +1,261 @@
+"""`Store`: one method per intent, each one transaction. The files beside it take the connection made here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from ocn_fast.config import Settings
+from ocn_fast.errors import ConfigError, StoreConflict, StoreUnavailable
+from ocn_fast.store import changes, links, platforms, registry, tokens
+from ocn_fast.store.database import Database, Kind
+from ocn_fast.store.migrate import newest_revision
+from ocn_fast.store.records import (
+    AppliedRegistry,
+    Caller,
+    Link,
+    Party,
+    Platform,
+    Registered,
+    RegisteredParty,
+    Registration,
+    RegistrationToken,
+    RegistryState,
+    Rules,
+    Status,
+    Swept,
+)
+from ocn_fast.store.ring import KeyRing
+
+HOUR_MS = 3_600_000
+
+
+class Store:
+    """An open database. Every method raises StoreUnavailable if it gives no answer in time."""
+
+    def __init__(self, settings: Settings, ring: KeyRing) -> None:
+        self._settings = settings
+        self._ring = ring
+        self._database = Database(settings.store)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._database.close()
+
+    def statements(self) -> dict[Kind, int]:
+        """SQL statements sent so far: `poll` (the change number) and `other`."""
+        return self._database.statements.snapshot()
+
+    # -- for the workers' table
+
+    async def change_number(self) -> int:
+        """The number of the newest change: one tiny statement."""
+        async with self._database.polling() as connection:
+            return await changes.current(connection)
+
+    async def changes_since(self, number: int) -> bytes:
+        """The change from `number` to now, JSON for `Node.apply`; from 0 full. Holds tokens B in clear."""
+        async with self._database.reading() as connection:
+            return await changes.since(connection, number, self._ring)
+
+    async def write_last_seen(self, last_seen: Mapping[int, int]) -> None:
+        """Notes when platforms were last seen (id: Unix milliseconds). One that was seen has its token C."""
+        async with self._database.writing() as connection:
+            await platforms.write_last_seen(connection, last_seen)
+            await tokens.forget_answers(connection, list(last_seen))
+
+    # -- links
+
+    async def reserve_link(self, link: Link) -> None:
+        """Writes a link down before anybody can call it. Raises StoreFull (`links.per_platform`)."""
+        async with self._database.writing() as connection:
+            await links.reserve(connection, link, per_platform=self._settings.links.per_platform, now=_now())
+
+    async def fill_link(self, link_id: str, url: str) -> None:
+        """Sets the URL of a reserved link. Raises StoreConflict if the link has gone."""
+        async with self._database.writing() as connection:
+            if not await links.fill(connection, link_id, url):
+                raise StoreConflict("the link has gone")
+
+    async def find_link(self, link_id: str) -> Link | None:
+        """The link of that id, expired or not."""
+        async with self._database.reading() as connection:
+            return await links.find(connection, link_id)
+
+    # -- tokens and handshakes
+
+    async def create_registration_token(self, parties: Sequence[Party]) -> RegistrationToken:
+        """Makes a token A that is good for these parties (none: any that the registry lists here)."""
+        now = _now()
+        expires_at = now + self._settings.handshake.token_a_hours * HOUR_MS
+        async with self._database.writing() as connection:
+            return await tokens.create_registration_token(connection, parties, now, expires_at)
+
+    async def find_caller(self, candidates: Sequence[str]) -> Caller | None:
+        """Whose token one of these texts is, the first that fits; None if it is nobody's.
+
+        Registration tokens are found after their use too: whether they may still do anything is the
+        handshake's decision. Expired tokens are nobody's.
+        """
+        now = _now()
+        digests = [tokens.digest(candidate) for candidate in candidates]
+        async with self._database.reading() as connection:
+            if (access := await tokens.find_platform_by_token(connection, digests, now)) is not None:
+                form, platform_id, newest = access
+                platform = await platforms.find(connection, platform_id)
+            elif (found := await tokens.find_registration_token(connection, digests)) is not None:
+                form, registration = found
+                live = registration.used_at is not None or registration.expires_at > now
+                return Caller(form, registration=registration) if live else None
+            else:
+                return None
+        if newest and platform is not None and len(platform.tokens) > 1:
+            async with self._database.writing() as connection:
+                await platforms.current_token_used(connection, platform_id)
+        return Caller(form, platform=platform)
+
+    async def register(self, token_id: int, request: str, registration: Registration) -> Registered:
+        """Spends token A on a new platform. `request` is a digest of the request that asked for it.
+
+        Of several at once exactly one wins; the same request gets the winner's answer, within ten minutes and
+        until token C is used. Raises PartyTaken, and StoreConflict if the token is spent otherwise.
+        """
+        now = _now()
+        async with self._database.writing() as connection:
+            if not await tokens.spend_registration_token(connection, token_id, request, now):
+                repeated = await tokens.repeated_registration(connection, token_id, request, now, self._ring)
+                if repeated is None:
+                    raise StoreConflict("the registration token has been used or has expired")
+                return Registered(*repeated)
+            done = await platforms.register(connection, registration, now=now, ring=self._ring)
+            await tokens.keep_answer(
+                connection, token_id, done.platform_id, done.token_c, now + tokens.REPEAT_MS, self._ring
+            )
+            return done
+
+    async def repeated_registration(self, token_id: int, request: str) -> Registered | None:
+        """The answer that this very request got a short while ago, as long as its token C is unused."""
+        async with self._database.reading() as connection:
+            repeated = await tokens.repeated_registration(connection, token_id, request, _now(), self._ring)
+        return None if repeated is None else Registered(*repeated)
+
+    async def update_registration(self, platform: Platform, registration: Registration) -> Registered:
+        """Replaces what is known of a platform and rotates its token C, which lives on for
+        `handshake.grace_s`.
+
+        Raises PartyTaken, and StoreConflict if the platform has gone or changed since it was read.
+        """
+        now = _now()
+        async with self._database.writing() as connection:
+            return await platforms.update_registration(
+                connection,
+                platform,
+                registration,
+                grace_until=now + self._settings.handshake.grace_s * 1_000,
+                now=now,
+                ring=self._ring,
+            )
+
+    async def token_c_used(self, platform_id: int) -> None:
+        """The platform has shown its newest token C: replaced ones end, and the kept answer is erased."""
+        async with self._database.writing() as connection:
+            await platforms.current_token_used(connection, platform_id)
+
+    # -- platforms
+
+    async def platform(self, platform_id: int) -> Platform | None:
+        """The platform of that id."""
+        async with self._database.reading() as connection:
+            return await platforms.find(connection, platform_id)
+
+    async def platforms(self) -> list[Platform]:
+        """All platforms, oldest first."""
+        async with self._database.reading() as connection:
+            return await platforms.everything(connection)
+
+    async def set_status(self, platform_id: int, status: Status) -> bool:
+        """Sets a platform's status; False if there is none of that id."""
+        async with self._database.writing() as connection:
+            return await platforms.set_status(connection, platform_id, status)
+
+    async def set_sign_for_party(self, platform_id: int, enabled: bool) -> bool:
+        """Whether the operator signs for the platform's parties; False if there is none of that id."""
+        async with self._database.writing() as connection:
+            return await platforms.set_sign_for_party(connection, platform_id, enabled)
+
+    async def set_rules(self, platform_id: int, rules: Rules) -> bool:
+        """Replaces a platform's rules; False if there is none of that id."""
+        async with self._database.writing() as connection:
+            return await platforms.set_rules(connection, platform_id, rules)
+
+    async def rotate_token(self, platform_id: int) -> str | None:
+        """A new token C; all others of the platform end at once. None if there is none of that id."""
+        async with self._database.writing() as connection:
+            return await platforms.rotate(connection, platform_id, _now())
+
+    async def delete_platform(self, platform_id: int) -> bool:
+        """Removes a platform and all that hangs on it; False if there is none of that id."""
+        async with self._database.writing() as connection:
+            return await platforms.remove(connection, platform_id)
+
+    # -- the registry, for the keeper
+
+    async def apply_registry(self, snapshot: registry.RegistrySnapshot) -> AppliedRegistry:
+        """Makes the database hold this registry, writing only differences, in one change.
+
+        Raises StoreConflict if it holds a later block of the same registry.
+        """
+        async with self._database.writing() as connection:
+            return await registry.apply(connection, snapshot, _now())
+
+    async def registry_state(self) -> RegistryState | None:
+        """Which registry is held; None before the first."""
+        async with self._database.reading() as connection:
+            return await registry.state(connection)
+
+    async def registered_party(self, party: Party) -> RegisteredParty | None:
+        """A party as the registry lists it."""
+        async with self._database.reading() as connection:
+            return await registry.find_party(connection, party)
+
+    # -- upkeep, for the keeper
+
+    async def sweep(self) -> Swept:
+        """Removes what has expired, in small transactions."""
+        now = _now()
+        swept_links = 0
+        while True:
+            async with self._database.writing() as connection:
+                batch = await links.sweep(connection, now)
+            swept_links += batch
+            if batch < links.SWEEP_ROWS:
+                break
+        async with self._database.writing() as connection:
+            return Swept(
+                links=swept_links,
+                registration_tokens=await tokens.sweep_registration_tokens(connection, now),
+                access_tokens=await tokens.sweep_access_tokens(connection, now),
+            )
+
+    async def require_schema(self) -> None:
+        """Raises ConfigError unless the database has this version's schema (`migrate` brings it there)."""
+        async with self._database.reading() as connection:
+            await changes.require_schema(connection, newest_revision())
+
+
+async def open(settings: Settings, ring: KeyRing | None = None) -> Store:
+    """Opens the database of `store.url`, which `migrate` has brought to this version's schema.
+
+    `ring` defaults to that of `node.key_ring_file`. Raises ConfigError and StoreUnavailable.
+    """
+    store = Store(settings, ring or KeyRing.load(settings.node.key_ring_file))
+    try:
+        await store.require_schema()
+    except (ConfigError, StoreUnavailable):
+        await store.close()
+        raise
+    return store
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
