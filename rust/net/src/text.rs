@@ -1,0 +1,29 @@
+//! The closed list of reasons that a caller may see; they end up in answers and logs, so nothing of a peer's is in them.
+
+pub const ADDRESS_NOT_ALLOWED: &str = "address not allowed";
+pub const ANSWER_HEAD_TOO_LARGE: &str = "answer head too large";
+pub const ANSWER_TOO_LARGE: &str = "answer too large";
+pub const CONNECTION_FAILED: &str = "connection failed";
+pub const CONNECTION_REFUSED: &str = "connection refused";
+pub const FRAMING_AMBIGUOUS: &str = "answer framing ambiguous";
+pub const LOST_AFTER_SENDING: &str = "connection lost after sending";
+pub const LOST_BEFORE_SENDING: &str = "connection lost before sending";
+pub const NAME_NOT_FOUND: &str = "name not found";
+pub const NAME_TIMEOUT: &str = "no name lookup in time";
+pub const NO_ANSWER_IN_TIME: &str = "no answer in time";
+pub const NO_CONNECTION_IN_TIME: &str = "no connection in time";
+pub const NO_ROUTE: &str = "no route";
+pub const NOT_HTTP: &str = "not an HTTP answer";
+pub const PROTOCOL_SWITCH: &str = "answer switches protocols";
+pub const REQUEST_NOT_USABLE: &str = "request not usable";
+pub const TLS_EXPIRED: &str = "TLS: certificate expired";
+pub const TLS_FAILED: &str = "TLS: handshake failed";
+pub const TLS_NO_COMMON_VERSION: &str = "TLS: no common version";
+pub const TLS_NOT_ACCEPTED: &str = "TLS: certificate not accepted";
+pub const TLS_NOT_YET_VALID: &str = "TLS: certificate not yet valid";
+pub const TLS_UNKNOWN_ISSUER: &str = "TLS: unknown issuer";
+pub const TLS_WRONG_NAME: &str = "TLS: wrong name";
+pub const TOO_MANY_AT_RECEIVER: &str = "too many requests at this receiver";
+pub const TOO_MANY_CONNECTIONS: &str = "too many connections";
+pub const TOO_MANY_INTERIM: &str = "too many interim answers";
+pub const URL_NOT_USABLE: &str = "URL not usable";
