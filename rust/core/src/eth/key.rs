@@ -53,6 +53,11 @@ impl SigningKey {
         self.address
     }
 
+    /// Signs a notary hash: the text `0x` and 64 lower-case digits, as `ocn-notary.md` 5 has it.
+    pub fn sign_notary_hash(&self, hash: &[u8; 32]) -> Signature {
+        self.personal_sign(super::hex_encode(hash).as_bytes())
+    }
+
     /// Signs any message in the form of EIP-191. For tools and parties; see
     /// [`SigningKey::sign_message_form`] for nodes.
     pub fn personal_sign(&self, message: &[u8]) -> Signature {

@@ -44,8 +44,13 @@ pub fn splice(doc: &[u8], range: Range<usize>, value: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// As [`members`]; [`JsonError::Duplicate`] if there is a member of that name.
-pub fn insert_member(doc: &[u8], name: &str, value: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let mut top = TopLevel::new(doc, &Limits::default())?;
+pub fn insert_member(
+    doc: &[u8],
+    name: &str,
+    value: &[u8],
+    limits: &Limits,
+) -> Result<Vec<u8>, JsonError> {
+    let mut top = TopLevel::new(doc, limits)?;
     let mut end = None;
     while let Some(member) = top.next()? {
         if member.name.equals(name) {
@@ -67,16 +72,25 @@ pub fn insert_member(doc: &[u8], name: &str, value: &[u8]) -> Result<Vec<u8>, Js
     Ok(splice(doc, at..at, &bytes))
 }
 
-/// The document without a member of its top-level object, and that member's raw value;
-/// `None` if there is no such member.
+/// What [`remove_member`] leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed<'a> {
+    /// The document without the member.
+    pub rest: Vec<u8>,
+    /// The member's raw value.
+    pub value: &'a [u8],
+}
+
+/// The document without a member of its top-level object; `None` if there is no such member.
 ///
 /// # Errors
 /// As [`members`].
 pub fn remove_member<'a>(
     doc: &'a [u8],
     name: &str,
-) -> Result<Option<(Vec<u8>, &'a [u8])>, JsonError> {
-    let mut top = TopLevel::new(doc, &Limits::default())?;
+    limits: &Limits,
+) -> Result<Option<Removed<'a>>, JsonError> {
+    let mut top = TopLevel::new(doc, limits)?;
     let mut before = None;
     let mut removed: Option<(Range<usize>, Range<usize>)> = None;
     let mut first_of_two = false;
@@ -98,27 +112,30 @@ pub fn remove_member<'a>(
         }
         before = Some(member.value.end);
     }
-    Ok(removed.map(|(cut, value)| (splice(doc, cut, b""), &doc[value])))
+    Ok(removed.map(|(cut, value)| Removed {
+        rest: splice(doc, cut, b""),
+        value: &doc[value],
+    }))
 }
 
 /// One member of the top-level object.
-struct Member<'a> {
-    name: Text<'a>,
+pub(crate) struct Member<'a> {
+    pub(crate) name: Text<'a>,
     /// Bytes of the name, quotes included.
-    key: Range<usize>,
+    pub(crate) key: Range<usize>,
     /// Bytes of the value.
-    value: Range<usize>,
+    pub(crate) value: Range<usize>,
 }
 
 /// Steps over the members of the top-level object, checking everything inside them.
-struct TopLevel<'a> {
+pub(crate) struct TopLevel<'a> {
     reader: Reader<'a>,
     /// Where the object's first byte inside the braces stands.
     opened: usize,
 }
 
 impl<'a> TopLevel<'a> {
-    fn new(doc: &'a [u8], limits: &Limits) -> Result<Self, JsonError> {
+    pub(crate) fn new(doc: &'a [u8], limits: &Limits) -> Result<Self, JsonError> {
         let mut reader = Reader::new(doc, limits)?;
         match reader.next()? {
             Some(Token::BeginObject) => {
@@ -136,7 +153,7 @@ impl<'a> TopLevel<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Member<'a>>, JsonError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member<'a>>, JsonError> {
         let name = loop {
             match self.reader.next()? {
                 Some(Token::Key(name)) => break name,
@@ -211,11 +228,11 @@ mod tests {
             (" { \n} ", " {\"n\":1 \n} "),
             ("{ \"a\" : [1] \r\n}", "{ \"a\" : [1],\"n\":1 \r\n}"),
         ] {
-            let out = insert_member(doc.as_bytes(), "n", b"1").unwrap();
+            let out = insert_member(doc.as_bytes(), "n", b"1", &LIMITS).unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
         assert!(matches!(
-            insert_member(b"{\"n\":0}", "n", b"1"),
+            insert_member(b"{\"n\":0}", "n", b"1", &LIMITS),
             Err(JsonError::Duplicate { .. })
         ));
     }
@@ -228,12 +245,14 @@ mod tests {
             (r#"{ "a":2 , "n" : 1 }"#, r#"{ "a":2 }"#),
             (r#"{"a":2, "n":1 ,"b":3}"#, r#"{"a":2 ,"b":3}"#),
         ] {
-            let (out, _) = remove_member(doc.as_bytes(), "n").unwrap().unwrap();
-            assert_eq!(String::from_utf8(out).unwrap(), expected);
+            let removed = remove_member(doc.as_bytes(), "n", &LIMITS)
+                .unwrap()
+                .unwrap();
+            assert_eq!(String::from_utf8(removed.rest).unwrap(), expected);
         }
-        assert_eq!(remove_member(b"{\"a\":1}", "n"), Ok(None));
+        assert_eq!(remove_member(b"{\"a\":1}", "n", &LIMITS), Ok(None));
         assert!(matches!(
-            remove_member(b"{\"n\":1,\"n\":1}", "n"),
+            remove_member(b"{\"n\":1,\"n\":1}", "n", &LIMITS),
             Err(JsonError::Duplicate { .. })
         ));
     }
@@ -241,9 +260,12 @@ mod tests {
     #[test]
     fn removing_what_was_inserted_is_identity() {
         for doc in ["{}", "{ }", "{\"a\":1}", "{ \"a\" : {\"n\":2} }\n"] {
-            let with = insert_member(doc.as_bytes(), "n", b"\"v\"").unwrap();
-            let (without, value) = remove_member(&with, "n").unwrap().unwrap();
-            assert_eq!((without.as_slice(), value), (doc.as_bytes(), &b"\"v\""[..]));
+            let with = insert_member(doc.as_bytes(), "n", b"\"v\"", &LIMITS).unwrap();
+            let removed = remove_member(&with, "n", &LIMITS).unwrap().unwrap();
+            assert_eq!(
+                (removed.rest.as_slice(), removed.value),
+                (doc.as_bytes(), &b"\"v\""[..])
+            );
         }
     }
 }

@@ -9,9 +9,11 @@ mod leaves;
 mod reader;
 mod text;
 
-pub use edit::{insert_member, members, remove_member, splice};
+pub(crate) use edit::TopLevel;
+pub use edit::{Removed, insert_member, members, remove_member, splice};
 pub use leaves::{Leaf, Leaves};
 pub use reader::{Reader, Scalar, Token, validate};
+pub(crate) use text::quote_into;
 pub use text::{Text, quote, string};
 
 /// The deepest nesting that [`Limits::depth`] can allow: one bit each is kept for open brackets.

@@ -21,6 +21,15 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Text that came from elsewhere, without escapes whatever it contains.
+    pub(crate) fn plain(raw: &'a str) -> Self {
+        Self {
+            raw,
+            escaped: false,
+            offset: 0,
+        }
+    }
+
     /// The characters between the quotes as they stand in the document.
     pub fn raw(&self) -> &'a str {
         self.raw
