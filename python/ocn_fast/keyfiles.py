@@ -101,6 +101,11 @@ def read_node_key(path: Path | str, *, dev: bool = False) -> bytes:
     return key
 
 
+def address(path: Path | str) -> str:
+    """The address (EIP-55) of a signing key's file."""
+    return _native.address_of(read_node_key(path, dev=True))
+
+
 def read_key_ring(path: Path | str) -> list[tuple[int, bytes]]:
     """The key ring, current key first: pairs of id (0 to 255) and 32 bytes."""
     fault = ConfigError(

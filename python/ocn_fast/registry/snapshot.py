@@ -9,7 +9,7 @@ second and the third. The JSON is canonical (RFC 8785) and its lists are sorted 
 same registry always gives the same bytes. The first line keeps the text apart from everything else that a
 key signs.
 
-What is malformed, out of order, doubled or wrongly signed refuses the file as a whole. What a chain may
+What is malformed, not canonical, doubled or wrongly signed refuses the file as a whole. What a chain may
 hold and a table cannot (the zero address, impossible ids, endless domains) is skipped, with a warning. No
 file, network or clock is touched here but in `read` and `write`.
 """
@@ -163,7 +163,13 @@ def from_json(text: bytes) -> Snapshot:
 
 def canonical(snapshot: Snapshot) -> bytes:
     """The bytes that are signed: first line and RFC 8785 JSON."""
-    return HEAD + rfc8785.dumps(msgspec.to_builtins(snapshot))
+    return HEAD + rfc8785.dumps(to_builtins(snapshot))
+
+
+def to_builtins(snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot as dictionaries and lists, as it stands in the file."""
+    document: dict[str, Any] = msgspec.to_builtins(snapshot)
+    return document
 
 
 def sign(snapshot: Snapshot, key: bytes) -> bytes:
@@ -172,7 +178,7 @@ def sign(snapshot: Snapshot, key: bytes) -> bytes:
     Raises RegistryFileError where the file would be refused: an id or an address listed twice.
     """
     snapshot = normalise(snapshot)
-    _require_order(snapshot)
+    _require_distinct(snapshot)
     text = canonical(snapshot)
     return b"%s\n%s\n" % (text, _native.personal_sign(key, text).encode())
 
@@ -207,13 +213,15 @@ def parse(
         datetime.fromisoformat(snapshot.time)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise RegistryFileError(f"the registry is not what it must be: {error}") from None
-    if canonical(snapshot) != HEAD + text:
-        raise RegistryFileError("the JSON is not in its canonical form (RFC 8785)")
+    if canonical(normalise(snapshot)) != HEAD + text:
+        raise RegistryFileError(
+            "not in canonical form (RFC 8785, lists sorted, ids in capitals, EIP-55 addresses)"
+        )
     if len(snapshot.parties) > max_parties:
         raise RegistryFileError(
             f"{len(snapshot.parties)} parties, allowed are {max_parties} (registry.parties)"
         )
-    _require_order(snapshot)
+    _require_distinct(snapshot)
     usable, warnings = _usable(snapshot, max_domain_bytes)
     return Signed(usable, signatory, warnings)
 
@@ -254,8 +262,8 @@ def _agreement_key(item: Agreement) -> tuple[str, ...]:
     return (item.user.lower(), item.provider.lower())
 
 
-def _require_order(snapshot: Snapshot) -> None:
-    """Sorted, nothing twice. Two entries for one id would leave open which of them counts."""
+def _require_distinct(snapshot: Snapshot) -> None:
+    """Nothing is listed twice: two entries for one id would leave open which of them counts."""
     lists: tuple[tuple[str, list[tuple[str, ...]]], ...] = (
         ("operators", [_operator_key(item) for item in snapshot.operators]),
         ("parties", [_party_key(item) for item in snapshot.parties]),
@@ -266,8 +274,6 @@ def _require_order(snapshot: Snapshot) -> None:
         for before, after in pairwise(keys):
             if before == after:
                 raise RegistryFileError(f"{name}: {'/'.join(after)!r} is listed twice")
-            if before > after:
-                raise RegistryFileError(f"{name}: {'/'.join(after)!r} is not in order")
 
 
 def _usable(snapshot: Snapshot, max_domain_bytes: int) -> tuple[Snapshot, tuple[str, ...]]:

@@ -1,0 +1,121 @@
+"""`ocn-fast init`: settings file, node key, key ring and admin key of a new node."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ocn_fast import keyfiles
+from ocn_fast.cli.options import DEFAULT_CONFIG
+from ocn_fast.cli.output import Json, print_fields, print_json, print_note
+from ocn_fast.config import Settings
+from ocn_fast.errors import ConfigError
+
+_FILE = """\
+# Settings of this node. All settings: docs/settings.md; what holds now: `ocn-fast doctor`.
+
+[node]
+url = {url}
+country_code = {country}
+party_id = {party}
+key_file = "node.key"
+key_ring_file = "keyring.json"
+{dev}
+[admin]
+key_file = "admin.key"
+
+[signatures]
+required = {required}
+
+[store]
+url = "sqlite+aiosqlite:///ocn-fast.db"
+
+# The registry of operators and parties: a signed snapshot, and who may sign it.
+# [registry]
+# file = "registry.snapshot"
+# file_signers = ["0x…"]
+"""
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to put the files; made if it is not there.")] = Path(),
+    url: Annotated[str | None, typer.Option(help="Public URL of the node.")] = None,
+    country_code: Annotated[str | None, typer.Option(help="Country code of the hub, such as DE.")] = None,
+    party_id: Annotated[str | None, typer.Option(help="Party id of the hub, such as HUB.")] = None,
+    signatures: Annotated[
+        bool | None,
+        typer.Option("--signatures/--no-signatures", help="Whether messages must be signed (default yes)."),
+    ] = None,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="A development node: http and loopback allowed.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Makes a new node: settings, signing key, key ring and admin key. Never overwrites anything."""
+    url = _ask(url, "--url", "Public URL of this node", "http://127.0.0.1:8080" if dev else None)
+    country = _ask(country_code, "--country-code", "Country code of the hub itself").upper()
+    party = _ask(party_id, "--party-id", "Party id of the hub itself").upper()
+    if signatures is None:
+        signatures = typer.confirm("Must messages be signed?", default=True) if sys.stdin.isatty() else True
+    # The settings are tried before anything is written.
+    values: dict[str, Any] = {"node.url": url, "node.country_code": country, "node.party_id": party}
+    Settings.load(flags={**values, "node.dev": dev, "signatures.required": signatures})
+
+    settings_file = folder / DEFAULT_CONFIG
+    files = {
+        "settings": settings_file,
+        "node key": folder / "node.key",
+        "key ring": folder / "keyring.json",
+        "admin key": folder / "admin.key",
+    }
+    for path in files.values():
+        if path.exists() or path.is_symlink():
+            raise ConfigError("is there already and is not overwritten", source=str(path))
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be made: {error.strerror}", source=str(folder)) from None
+    address = keyfiles.create_node_key(files["node key"])
+    keyfiles.create_key_ring(files["key ring"])
+    keyfiles.create_admin_key(files["admin key"])
+    text = _FILE.format(
+        url=_toml(url),
+        country=_toml(country),
+        party=_toml(party),
+        required=str(signatures).lower(),
+        dev="dev = true\n" if dev else "",
+    )
+    keyfiles.create(settings_file, text)
+
+    if json:
+        print_json({"address": address, "files": {name: str(path) for name, path in files.items()}})
+        return
+    print_fields({**{name: str(path) for name, path in files.items()}, "operator address": address})
+    for line in (
+        "What comes next:",
+        "1. Keep a copy of node.key and keyring.json in a safe place: nobody can make them again.",
+        f"2. Have the operator {address} listed in the registry with {url},",
+        f"   and set registry.file and registry.file_signers in {settings_file}.",
+        f"3. ocn-fast doctor -c {settings_file}",
+        f"4. ocn-fast serve -c {settings_file}",
+        f"5. ocn-fast platform token DE/CPO -c {settings_file}   (a registration token for a party)",
+    ):
+        print_note(line)
+
+
+def _ask(given: str | None, option: str, question: str, default: str | None = None) -> str:
+    if given is not None:
+        return given
+    if sys.stdin.isatty():
+        return str(typer.prompt(question, default=default))
+    if default is not None:
+        return default
+    raise typer.BadParameter("is needed where nobody can be asked", param_hint=option)
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string. The texts were checked before: they hold nothing but printable ASCII."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,86 @@
+"""How commands print: tables and colours on a terminal, plain text in a pipe, JSON on request.
+
+Whatever comes from outside (a registry, a party, a file) is shown literally: no markup is read from it, and
+control characters, also those that only change the direction of text, appear as escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+"""The option that every command with an output has."""
+
+
+def literal(value: Any) -> str:
+    """The value as text on one line that shows every character and obeys none."""
+    text = value if isinstance(value, str) else str(value)
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON in ASCII, in which every control character is an escape."""
+    text = json.dumps(value, ensure_ascii=True, indent=2, default=str)
+    print(text.replace("\x7f", "\\u007f"))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "nothing") -> None:
+    """Prints rows: with lines and colours on a terminal, else columns separated by tabs and no header."""
+    cells = [["" if value is None else literal(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in cells:
+            print("\t".join(row))
+        return
+    if not cells:
+        print_note(empty)
+        return
+    table = Table(header_style="bold", show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(value) for value in row))
+    _console().print(table)
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Prints one thing: a line for each of its fields."""
+    width = max((len(name) for name in fields), default=0)
+    for name, value in fields.items():
+        shown = "" if value is None else literal(value)
+        if sys.stdout.isatty():
+            _console().print(Text.assemble((name.ljust(width + 2), "bold"), shown), soft_wrap=True)
+        else:
+            print(f"{name}\t{shown}")
+
+
+def print_line(text: str, style: str = "") -> None:
+    """Prints a line, coloured on a terminal. The text is shown literally."""
+    if sys.stdout.isatty():
+        _console().print(Text(literal(text), style=style), soft_wrap=True)
+    else:
+        print(literal(text))
+
+
+def print_note(text: str) -> None:
+    """Prints what a person should know, on standard error, so that a pipe holds results only."""
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    console.print(Text(literal(text), style="dim"), soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,51 @@
+"""How a process of the node begins and ends: no core dumps, death with its parent, the drain.
+
+A leaf, so that the supervisor, the keeper and the doors can all use it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+SETTINGS_VARIABLE = "OCN_FAST_SETTINGS_JSON"
+"""The complete settings, as JSON, in the environment of keeper and workers."""
+
+DRAIN_SIGNAL = signal.SIGUSR1
+"""What the supervisor sends its workers `shutdown.drain_s` before they stop accepting."""
+
+_PR_SET_PDEATHSIG = 1
+_draining = False
+
+
+def harden() -> None:
+    """No core dumps, and no file that others can read."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
+
+
+def die_with_parent(parent: int) -> None:
+    """Has this process killed when `parent`, the process that started it, ends in whatever way."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It was gone before we asked.
+        sys.exit(1)
+
+
+def watch_drain() -> None:
+    """Has `draining` follow the supervisor's signal; called in a worker's main thread."""
+    signal.signal(DRAIN_SIGNAL, _start_draining)
+
+
+def draining() -> bool:
+    """Whether this worker is about to stop: `/health/ready` says so and proxies send no more."""
+    return _draining
+
+
+def _start_draining(_signal: int, _frame: object) -> None:
+    global _draining
+    _draining = True

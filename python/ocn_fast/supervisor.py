@@ -1,0 +1,359 @@
+"""`ocn-fast serve`: checks everything, then runs the keeper and Granian's workers until it is told to stop.
+
+    supervisor ─┬─ keeper --prepare   once: schema and first registry import; its failure ends the start
+                ├─ keeper             the background process
+                └─ workers            `http.workers` times the app, HTTP in, native relay
+
+Children are started again when they die; five deaths in a minute end the node with status 1, for whoever
+watches it to see. They die with the supervisor, however it ends. SIGTERM or SIGINT: readiness goes off for
+`shutdown.drain_s`, workers stop accepting and finish what is in flight within `shutdown.grace_s`, then the
+keeper ends, and the status is 0. A second signal ends everything at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLProtocols, TaskImpl
+from granian.http import HTTP1Settings
+from granian.server import MPServer
+
+from ocn_fast import keyfiles, lifecycle, logs
+from ocn_fast.config import Settings
+from ocn_fast.errors import ConfigError
+
+APP = "ocn_fast.app:create"
+CRASHES = 5
+CRASH_WINDOW_S = 60.0
+KEEPER_GRACE_S = 5.0
+_HEAD_ROOM = 64 * 1024
+"""What the parser may buffer beyond `http.header_bytes`, so that the node itself refuses a longer head."""
+_PROBE_S = 0.05
+_LOG_CONFIG: dict[str, Any] = {
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}, "granian.access": {"handlers": []}},
+}
+
+
+def serve(settings: Settings, *, ready_file: Path | None = None, app: str = APP) -> int:
+    """Runs a node until a signal ends it; returns the exit status.
+
+    `ready_file` is written (JSON: url, port, pid) once the node answers `/health/ready`. `app` is the
+    factory of the ASGI application, as `module:name`; tests put theirs in its place.
+
+    Raises ConfigError for whatever keeps the node from starting.
+    """
+    lifecycle.harden()
+    check(settings)
+    logs.configure(settings.log, "supervisor")
+    for line in [*settings.warnings(), *keyfiles.exposures(_open_files(settings))]:
+        logs.get().warning("set-up", text=line)
+    # Fresh interpreters instead of forks: this process has threads, and a fork would copy their locks.
+    multiprocessing.set_start_method("spawn", force=True)
+    # A spawned interpreter imports the main module of its parent; ours, the command line, is not for workers.
+    sys.modules["__main__"] = ModuleType("__main__")
+    with _reserve(settings.http.host, settings.http.port) as reserved:
+        settings = _with_port(settings, reserved.getsockname()[1])
+        os.environ[lifecycle.SETTINGS_VARIABLE] = settings.to_json()
+        try:
+            return _Supervisor(settings, app, ready_file).run()
+        finally:
+            logs.get().info("stopped")
+            logs.flush()
+
+
+def check(settings: Settings) -> None:
+    """What must be right before anything starts: keys, their files, certificates. Raises ConfigError."""
+    keyfiles.read_node_key(settings.node.key_file, dev=settings.node.dev)
+    keyfiles.read_key_ring(settings.node.key_ring_file)
+    keyfiles.read_admin_key(settings.admin.key_file, settings.admin.key_chars)
+    check_certificates(settings)
+
+
+def check_certificates(settings: Settings) -> None:
+    """Whether certificate, its key and the further authorities can be used. Raises ConfigError."""
+    http = settings.http
+    if http.tls_cert_file is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(http.tls_cert_file, http.tls_key_file)
+        except OSError as error:
+            text = f"holds no certificate chain that fits http.tls_key_file: {error.strerror or error}"
+            raise ConfigError(text, source=http.tls_cert_file, key="http.tls_cert_file") from None
+    if settings.outbound.ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=settings.outbound.ca_file)
+        except OSError as error:
+            text = f"holds no certificates: {error.strerror or error}"
+            raise ConfigError(text, source=settings.outbound.ca_file, key="outbound.ca_file") from None
+
+
+def _open_files(settings: Settings) -> dict[str, str]:
+    """Files without keys that others should not be able to read either."""
+    return {"database": settings.store.url.partition(":///")[2]}
+
+
+def _reserve(host: str, port: int) -> socket.socket:
+    """A socket bound to the port, which keeps it ours. It does not listen: connections go to the workers.
+
+    Each worker listens with SO_REUSEPORT, so the reservation has to use it too; the first bind, without it,
+    finds out whether another server is there.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        reserved = socket.socket(family, kind, protocol)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(address)
+    except OSError as error:
+        text = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        raise ConfigError(text, key="http.port") from None
+    return reserved
+
+
+def _with_port(settings: Settings, port: int) -> Settings:
+    """The settings with the port that was really taken, also in a URL that left it open."""
+    replace = msgspec.structs.replace
+    url = urlsplit(settings.node.url)
+    node = settings.node
+    if url.port == 0:
+        netloc = f"{url.netloc.rpartition(':')[0]}:{port}"
+        node = replace(node, url=url._replace(netloc=netloc).geturl())
+    return replace(settings, node=node, http=replace(settings.http, port=port))
+
+
+class _Crashes:
+    """Counts deaths of children: one restart too many is a crash loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=CRASHES)
+        self._lock = threading.Lock()
+
+    def add(self) -> bool:
+        """Notes one; True if that makes too many."""
+        with self._lock:
+            self._times.append(self._clock())
+            return len(self._times) == CRASHES and self._times[-1] - self._times[0] < CRASH_WINDOW_S
+
+
+class _Workers(MPServer):
+    """Granian's server with our rules for restarts and for the end."""
+
+    def __init__(self, crashes: _Crashes, drain_s: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._crashes = crashes
+        self._drain_s = drain_s
+        self.failed = False
+
+    def stop(self, *, failed: bool = False) -> None:
+        """Ends the serve loop; from any thread."""
+        self.failed = self.failed or failed
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
+
+    def signal_handler_interrupt(self, *_: Any) -> None:
+        if self.interrupt_signal:
+            logs.get().warning("second signal: ending at once")
+            self.failed = True
+            for worker in list(self.wrks):
+                worker.interrupt_by_parent = True
+                worker.inner.kill()
+        self.stop()
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        while True:
+            self.main_loop_interrupt.wait()
+            self.main_loop_interrupt.clear()
+            if self.interrupt_signal:
+                break
+            dead = sorted(set(self.interrupt_children))
+            self.interrupt_children.clear()
+            for index in dead:
+                logs.get().error("worker died", worker=index + 1, exit_code=self.wrks[index].inner.exitcode)
+                if self._crashes.add():
+                    logs.get().error("crash loop", deaths=CRASHES, seconds=CRASH_WINDOW_S)
+                    self.stop(failed=True)
+            if dead and not self.interrupt_signal:
+                self._respawn_workers(dead, spawn_target, target_loader)
+            self.reload_signal = False
+        self._drain()
+        self.interrupt_children.clear()
+
+    def _drain(self) -> None:
+        if self.failed or not self._drain_s:
+            return
+        for worker in self.wrks:
+            if worker.inner.is_alive():
+                os.kill(worker.inner.pid, lifecycle.DRAIN_SIGNAL)
+        # A second signal sets the event again and ends the wait.
+        self.main_loop_interrupt.clear()
+        self.main_loop_interrupt.wait(self._drain_s)
+
+
+def _load(target: str, parent: int) -> Any:
+    """What a worker runs first: ties itself to the supervisor, then makes the app."""
+    lifecycle.die_with_parent(parent)
+    lifecycle.harden()
+    lifecycle.watch_drain()
+    settings = Settings.from_json(os.environ[lifecycle.SETTINGS_VARIABLE])
+    logs.configure(settings.log, "worker")
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)()
+
+
+class _Supervisor:
+    """The children of one node, from start to end."""
+
+    def __init__(self, settings: Settings, app: str, ready_file: Path | None) -> None:
+        self._settings = settings
+        self._app = app
+        self._ready_file = ready_file
+        self._crashes = _Crashes()
+        self._ending = threading.Event()
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        if self._ready_file is not None:
+            self._ready_file.unlink(missing_ok=True)
+        self._prepare()
+        workers = self._make_workers()
+        # Granian installs its handlers only after its own start; a signal before that must not be lost.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, workers.signal_handler_interrupt)
+        watch = threading.Thread(target=self._watch_keeper, args=(workers,), name="keeper")
+        probe = threading.Thread(target=self._announce, name="ready", daemon=True)
+        self._start_keeper()
+        watch.start()
+        probe.start()
+        try:
+            workers.serve(target_loader=partial(_load, self._app, os.getpid()), wrap_loader=False)
+        finally:
+            self._ending.set()
+            self._stop_keeper()
+            watch.join()
+            if self._ready_file is not None:
+                self._ready_file.unlink(missing_ok=True)
+        return 1 if workers.failed else 0
+
+    def _prepare(self) -> None:
+        """Schema and first registry import, in a process of their own: decoding a registry costs memory."""
+        done = subprocess.run([*_keeper_command(), "--prepare"], check=False, stdout=subprocess.PIPE)
+        if done.returncode != 0:
+            text = done.stdout.decode(errors="replace").strip()
+            raise ConfigError(text or f"the keeper ended with status {done.returncode} before the start")
+
+    def _make_workers(self) -> _Workers:
+        http, shutdown = self._settings.http, self._settings.shutdown
+        return _Workers(
+            self._crashes,
+            shutdown.drain_s,
+            target=self._app,
+            factory=True,
+            address=http.host,
+            port=http.port,
+            interface=Interfaces.ASGI,
+            workers=http.workers,
+            runtime_mode=RuntimeModes.mt,
+            runtime_threads=http.runtime_threads,
+            loop=Loops.uvloop,
+            task_impl=TaskImpl.asyncio,
+            http=HTTPModes.http1,
+            websockets=False,
+            backpressure=http.connections,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=http.header_timeout_ms,
+                max_buffer_size=http.header_bytes + _HEAD_ROOM,
+            ),
+            log_dictconfig=_LOG_CONFIG,
+            ssl_cert=None if http.tls_cert_file is None else Path(http.tls_cert_file),
+            ssl_key=None if http.tls_key_file is None else Path(http.tls_key_file),
+            ssl_protocol_min=SSLProtocols.tls12,
+            respawn_failed_workers=True,
+            workers_kill_timeout=shutdown.grace_s,
+        )
+
+    def _start_keeper(self) -> None:
+        self._keeper = subprocess.Popen(_keeper_command())
+
+    def _watch_keeper(self, workers: _Workers) -> None:
+        """Starts the keeper again whenever it dies. This thread lives as long as the process does."""
+        while True:
+            assert self._keeper is not None
+            status = self._keeper.wait()
+            if self._ending.is_set():
+                return
+            logs.get().error("keeper died", exit_code=status)
+            if self._crashes.add():
+                logs.get().error("crash loop", deaths=CRASHES, seconds=CRASH_WINDOW_S)
+                workers.stop(failed=True)
+                return
+            self._start_keeper()
+
+    def _stop_keeper(self) -> None:
+        keeper = self._keeper
+        if keeper is None:
+            return
+        keeper.terminate()
+        try:
+            keeper.wait(KEEPER_GRACE_S)
+        except subprocess.TimeoutExpired:
+            keeper.kill()
+            keeper.wait()
+
+    def _announce(self) -> None:
+        """Waits until the node answers that it is ready, says so, and writes the ready file."""
+        http = self._settings.http
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104
+        name = f"[{host}]" if ":" in host else host
+        scheme = "https" if http.tls_cert_file is not None else "http"
+        while not self._ending.is_set():
+            if _answers(f"{scheme}://{name}:{http.port}/health/ready"):
+                break
+            self._ending.wait(_PROBE_S)
+        else:
+            return
+        logs.get().info("ready", url=self._settings.node.url, host=http.host, port=http.port)
+        if self._ready_file is not None:
+            ready = {"url": self._settings.node.url, "port": http.port, "pid": os.getpid()}
+            beside = self._ready_file.with_name(self._ready_file.name + ".new")
+            beside.write_text(json.dumps(ready) + "\n")
+            beside.replace(self._ready_file)
+
+
+def _keeper_command() -> list[str]:
+    return [sys.executable, "-m", "ocn_fast.keeper", "--parent", str(os.getpid())]
+
+
+def _answers(url: str) -> bool:
+    # Our own certificate may carry any name: this asks whether we are up, not who we are.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(*handlers)
+    try:
+        with opener.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
