@@ -8,30 +8,19 @@ ciphertext, so that one cannot be put in the place of another.
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
-import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ocn_fast.errors import ConfigError, StoreError
+from ocn_fast.errors import StoreError
+from ocn_fast.keyfiles import read_key_ring
 
 KEY_BYTES = 32
-MAX_FILE_BYTES = 64 * 1024
 _NONCE_BYTES = 12
 _USE = b"ocn-fast store secrets 1"
-
-
-class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: int
-    key: str
-
-
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    keys: list[_Key]
 
 
 class KeyRing:
@@ -49,31 +38,8 @@ class KeyRing:
 
     @classmethod
     def load(cls, path: str | Path) -> KeyRing:
-        """Reads `{"keys": [{"id": 1, "key": "<64 hex digits>"}, …]}`.
-
-        Raises ConfigError if the file is missing, readable by others or not of that form.
-        """
-        try:
-            mode = Path(path).stat().st_mode
-            data = Path(path).read_bytes()[: MAX_FILE_BYTES + 1]
-        except OSError as error:
-            raise ConfigError(
-                f"cannot be read: {error.strerror}", source=str(path), key="node.key_ring_file"
-            ) from None
-        if stat.S_IMODE(mode) & 0o077:
-            raise ConfigError(
-                f"can be read by others: run `chmod 600 {path}`", source=str(path), key="node.key_ring_file"
-            )
-        try:
-            file = msgspec.json.decode(data, type=_File)
-            return cls([(entry.id, bytes.fromhex(entry.key)) for entry in file.keys])
-        except (msgspec.DecodeError, ValueError):
-            # The cause is left out: it could quote a key.
-            raise ConfigError(
-                'is not {"keys": [{"id": 1, "key": "<64 hex digits>"}]}',
-                source=str(path),
-                key="node.key_ring_file",
-            ) from None
+        """The ring of `node.key_ring_file`. Raises ConfigError."""
+        return cls(read_key_ring(path))
 
     @property
     def entries(self) -> list[tuple[int, bytes]]:

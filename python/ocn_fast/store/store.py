@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, StoreConflict, StoreUnavailable
@@ -183,10 +183,16 @@ class Store:
         async with self._database.writing() as connection:
             return await platforms.set_sign_for_party(connection, platform_id, enabled)
 
-    async def set_rules(self, platform_id: int, rules: Rules) -> bool:
-        """Replaces a platform's rules; False if there is none of that id."""
+    async def change_rules(self, platform_id: int, change: Callable[[Rules], Rules]) -> bool:
+        """Replaces a platform's rules by what `change` makes of them; False if there is none of that id.
+
+        What `change` raises comes out again, and the rules stay.
+        """
         async with self._database.writing() as connection:
-            return await platforms.set_rules(connection, platform_id, rules)
+            platform = await platforms.find(connection, platform_id)
+            if platform is None:
+                return False
+            return await platforms.set_rules(connection, platform_id, change(platform.rules))
 
     async def rotate_token(self, platform_id: int) -> str | None:
         """A new token C; all others of the platform end at once. None if there is none of that id."""
