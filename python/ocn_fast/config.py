@@ -654,22 +654,19 @@ _AT_MOST = (
 
 
 def _check_forms(settings: Settings, wrong: Any) -> None:
-    url = urlsplit(settings.node.url)
+    url = settings.node.url
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise wrong("node.url", "must be plain: no blank, control or non-ASCII character")
     try:
+        parts = urlsplit(url)
         # Port 0 stands for the free port that `http.port = 0` will find.
-        port_is_fine = url.port != 0 or settings.http.port == 0
+        absolute = bool(parts.hostname) and (parts.port != 0 or settings.http.port == 0)
     except ValueError:
-        port_is_fine = False
-    if url.scheme not in ("http", "https") or not url.hostname or not port_is_fine:
+        absolute = False
+    if not absolute or parts.scheme not in ("http", "https"):
         raise wrong("node.url", "is not an absolute http(s) URL, such as https://node.example.org")
-    if (
-        url.query
-        or url.fragment
-        or url.username is not None
-        or not settings.node.url.isascii()
-        or _blank(settings.node.url)
-    ):
-        raise wrong("node.url", "must be plain: no user, query, fragment, blank or non-ASCII character")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise wrong("node.url", "must be plain: no user, query or fragment")
     for name in ("http.trusted_proxies", "outbound.private_networks", "admin.networks"):
         for network in settings.get(name):
             try:
@@ -726,7 +723,3 @@ def _is_private(host: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
     return address.is_private and not address.is_unspecified
-
-
-def _blank(text: str) -> bool:
-    return any(character.isspace() or not character.isprintable() for character in text)

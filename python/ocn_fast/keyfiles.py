@@ -91,7 +91,7 @@ def read_node_key(path: Path | str, *, dev: bool = False) -> bytes:
     """The signing key: 32 bytes. Refused with ConfigError: a key that is none, is published or was typed."""
     text = read(path).strip().removeprefix("0x")
     try:
-        key = bytes.fromhex(text)
+        key = bytes.fromhex(text if len(text) == 2 * KEY_BYTES else "")
         address = _native.address_of(key)
     except ValueError:
         raise ConfigError("must be a signing key: 64 hex digits", source=str(path)) from None
@@ -149,15 +149,17 @@ def read(path: Path | str) -> str:
         symlink = Path(path).is_symlink()
         text = "is a symlink: name the file itself" if symlink else f"cannot be read: {error.strerror}"
         raise ConfigError(text, source=source) from None
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError("is no regular file", source=source)
         if status.st_mode & 0o077:
             raise ConfigError(f"can be read or written by others: run `chmod 600 {path}`", source=source)
         if status.st_uid not in (os.geteuid(), 0):
             raise ConfigError(f"belongs to another user (uid {status.st_uid})", source=source)
-        data = stream.read(_FILE_BYTES)
+        data = os.read(descriptor, _FILE_BYTES)
+    finally:
+        os.close(descriptor)
     # What is no text becomes a sign that no key contains.
     return data.decode(errors="replace")
 

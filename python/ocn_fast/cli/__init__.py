@@ -58,8 +58,6 @@ app.add_typer(platform.app, name="platform")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0, 1 (it did not work), 2 (it was asked wrongly)."""
-    # A pipe that is closed early (`| head`) ends us quietly, as it does other tools.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app(args=None if arguments is None else list(arguments), prog_name="ocn-fast")
     except OcnError as error:
