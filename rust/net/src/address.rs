@@ -21,8 +21,6 @@ pub struct Cidr {
 pub struct CidrError;
 
 impl Cidr {
-    pub(crate) const LOOPBACK: Self = v4([127, 0, 0, 0], 8);
-
     /// Whether the address, taken as it is (an IPv4 address inside IPv6 is IPv6), lies in this network.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {

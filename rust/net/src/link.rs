@@ -281,7 +281,7 @@ fn speaks_no_http(error: &hyper::Error) -> bool {
 }
 
 fn head_text(error: &hyper::Error) -> &'static str {
-    // Hyper shows this case in words only when built as a client.
+    // Hyper's predicate for this comes only with its server half.
     if error.is_parse() && error.to_string().contains("too large") {
         text::ANSWER_HEAD_TOO_LARGE
     } else {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::address::Cidr;
 
 /// The tables of the settings document that this crate reads; other tables and keys belong to others.
+/// What `node.dev` stands for is already in `outbound` when the document is made.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct NetSettings {
@@ -23,8 +24,6 @@ pub struct NetSettings {
 pub struct NodeSettings {
     /// Our own public URL; never called.
     pub url: Option<String>,
-    /// Development: plain http and the IPv4 loopback network are allowed outward.
-    pub dev: bool,
 }
 
 /// Times of a leg.
@@ -121,26 +120,11 @@ impl Default for HttpSettings {
 }
 
 impl NetSettings {
-    /// Reads the settings document and applies what `node.dev` stands for.
+    /// Reads the settings document.
+    ///
+    /// # Errors
+    /// If it is not JSON, or one of our settings has another form.
     pub fn from_json(document: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut settings: Self = serde_json::from_slice(document)?;
-        if settings.node.dev {
-            settings.outbound.allow_development();
-        }
-        Ok(settings)
-    }
-}
-
-impl OutboundSettings {
-    /// Plain http and 127.0.0.0/8, as the demo needs them.
-    pub fn allow_development(&mut self) {
-        for scheme in ["http", "https"] {
-            if !self.schemes.iter().any(|known| known == scheme) {
-                self.schemes.push(scheme.to_owned());
-            }
-        }
-        if !self.private_networks.contains(&Cidr::LOOPBACK) {
-            self.private_networks.push(Cidr::LOOPBACK);
-        }
+        serde_json::from_slice(document)
     }
 }

@@ -91,6 +91,10 @@ impl Wire {
             }
             Poll::Ready(Err(error)) => {
                 self.account.broken.store(true, Ordering::Relaxed);
+                if let Stream::Tls(_) = self.stream {
+                    // TLS does not say how much of what it was given left before the failure.
+                    self.account.written.fetch_add(1, Ordering::Relaxed);
+                }
                 if self.account.written() == 0 {
                     Poll::Ready(Err(error))
                 } else {

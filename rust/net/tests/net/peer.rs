@@ -10,21 +10,21 @@ use ocn_net::{Client, NetSettings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub const OK: &[u8] =
+pub(crate) const OK: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}";
 
 /// What each connection received, in order of arrival.
-pub type Journal = Arc<Mutex<Vec<Vec<u8>>>>;
+pub(crate) type Journal = Arc<Mutex<Vec<Vec<u8>>>>;
 
-pub struct Peer {
-    pub address: SocketAddr,
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
     journal: Journal,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Peer {
     /// Runs the script for each connection; it gets the connection's number, counted from 0.
-    pub async fn start<F, Running>(script: F) -> Self
+    pub(crate) async fn start<F, Running>(script: F) -> Self
     where
         F: Fn(Talk<TcpStream>, usize) -> Running + Send + 'static,
         Running: Future<Output = ()> + Send + 'static,
@@ -51,7 +51,7 @@ impl Peer {
     }
 
     /// Answers every request with these bytes, over and over on each connection.
-    pub async fn answering(answer: impl Into<Bytes>) -> Self {
+    pub(crate) async fn answering(answer: impl Into<Bytes>) -> Self {
         let answer = answer.into();
         Self::start(move |mut talk, _| {
             let answer = answer.clone();
@@ -65,7 +65,7 @@ impl Peer {
     }
 
     /// Answers one request with these bytes and closes.
-    pub async fn closing(answer: impl Into<Bytes>) -> Self {
+    pub(crate) async fn closing(answer: impl Into<Bytes>) -> Self {
         let answer = answer.into();
         Self::start(move |mut talk, _| {
             let answer = answer.clone();
@@ -77,21 +77,21 @@ impl Peer {
         .await
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/x", self.address)
     }
 
-    pub fn journal(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn journal(&self) -> Vec<Vec<u8>> {
         self.journal.lock().unwrap().clone()
     }
 
     /// Everything received, as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.journal().concat()).into_owned()
     }
 
     /// How often these bytes were received.
-    pub fn count(&self, marker: &str) -> usize {
+    pub(crate) fn count(&self, marker: &str) -> usize {
         self.text().matches(marker).count()
     }
 }
@@ -103,15 +103,15 @@ impl Drop for Peer {
 }
 
 /// One connection, seen from the peer.
-pub struct Talk<S> {
-    pub stream: S,
+pub(crate) struct Talk<S> {
+    pub(crate) stream: S,
     journal: Journal,
     number: usize,
     unread: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
-    pub fn new(stream: S, journal: Journal, number: usize) -> Self {
+    pub(crate) fn new(stream: S, journal: Journal, number: usize) -> Self {
         Self {
             stream,
             journal,
@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 
     /// The next whole request; `None` at the end of the connection.
-    pub async fn request(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn request(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(length) = whole_length(&self.unread) {
                 return Some(self.unread.drain(..length).collect());
@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 
     /// Some bytes of a request, however many; 0 at the end.
-    pub async fn read(&mut self) -> usize {
+    pub(crate) async fn read(&mut self) -> usize {
         let mut buffer = [0; 16_384];
         let count = self.stream.read(&mut buffer).await.unwrap_or(0);
         self.unread.extend_from_slice(&buffer[..count]);
@@ -142,18 +142,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 
     /// Reads until the client closes.
-    pub async fn until_closed(&mut self) {
+    pub(crate) async fn until_closed(&mut self) {
         while self.read().await > 0 {}
     }
 
     /// False if the client takes no more.
-    pub async fn write(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok() && self.stream.flush().await.is_ok()
     }
 }
 
 impl Talk<TcpStream> {
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         self.stream.set_zero_linger().unwrap();
     }
 }
@@ -171,16 +171,18 @@ fn whole_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Settings that allow the loopback network and plain http.
-pub fn local() -> NetSettings {
-    NetSettings::from_json(br#"{"node": {"dev": true}}"#).unwrap()
+pub(crate) fn local() -> NetSettings {
+    let document =
+        br#"{"outbound": {"schemes": ["http", "https"], "private_networks": ["127.0.0.0/8"]}}"#;
+    NetSettings::from_json(document).unwrap()
 }
 
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::new(&local()).unwrap()
 }
 
 /// A small POST.
-pub fn post(url: impl Into<String>) -> Outgoing {
+pub(crate) fn post(url: impl Into<String>) -> Outgoing {
     Outgoing {
         method: Bytes::from_static(b"POST"),
         url: url.into(),
@@ -193,23 +195,23 @@ pub fn post(url: impl Into<String>) -> Outgoing {
 }
 
 /// A small POST that must be over soon.
-pub fn hasty(url: impl Into<String>) -> Outgoing {
+pub(crate) fn hasty(url: impl Into<String>) -> Outgoing {
     Outgoing {
         deadline: Duration::from_millis(400),
         ..post(url)
     }
 }
 
-pub async fn send(client: &Client, request: Outgoing) -> Result<Answer, SendError> {
+pub(crate) async fn send(client: &Client, request: Outgoing) -> Result<Answer, SendError> {
     client.send(request, &Departure::default()).await
 }
 
 /// Sends to a peer and expects an answer.
-pub async fn answered(client: &Client, request: Outgoing) -> Answer {
+pub(crate) async fn answered(client: &Client, request: Outgoing) -> Answer {
     send(client, request).await.expect("an answer")
 }
 
 /// Sends to a peer and expects none.
-pub async fn refused(client: &Client, request: Outgoing) -> SendError {
+pub(crate) async fn refused(client: &Client, request: Outgoing) -> SendError {
     send(client, request).await.expect_err("no answer")
 }

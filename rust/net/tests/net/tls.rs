@@ -1,11 +1,14 @@
 //! TLS: every kind of bad certificate is refused by name, nothing turns the checks off.
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ocn_core::relay::ports::SendError;
 use ocn_net::{Client, ClientError, Fetch, NetSettings, text};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -13,11 +16,20 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::peer::{OK, Peer, Talk, answered, hasty, local, post, refused};
 
+fn unique() -> usize {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // Two of one name would differ by their keys alone, which is another kind of error.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("authority {}", unique()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -53,11 +65,8 @@ struct CaFile(std::path::PathBuf);
 
 impl CaFile {
     fn new(pem: &str) -> Self {
-        use std::sync::atomic::{AtomicUsize, Ordering};
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path =
-            std::env::temp_dir().join(format!("ocn-net-{}-{number}.pem", std::process::id()));
+            std::env::temp_dir().join(format!("ocn-net-{}-{}.pem", std::process::id(), unique()));
         std::fs::File::create(&path)
             .unwrap()
             .write_all(pem.as_bytes())
