@@ -13,6 +13,17 @@ pub enum RulesMode {
     Blacklist,
 }
 
+impl RulesMode {
+    /// As in changes and in decision records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Whitelist => "whitelist",
+            Self::Blacklist => "blacklist",
+        }
+    }
+}
+
 /// Rules of one platform: they protect all its parties.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
