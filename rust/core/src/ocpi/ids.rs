@@ -95,10 +95,17 @@ impl Role {
 
     /// Reads OCPI's spelling without case; anything unknown counts as `OTHER`.
     pub fn from_name(name: &str) -> Self {
-        [Self::Cpo, Self::Emsp, Self::Hub, Self::Nap, Self::Nsp, Self::Scsp]
-            .into_iter()
-            .find(|role| role.as_str().eq_ignore_ascii_case(name))
-            .unwrap_or(Self::Other)
+        [
+            Self::Cpo,
+            Self::Emsp,
+            Self::Hub,
+            Self::Nap,
+            Self::Nsp,
+            Self::Scsp,
+        ]
+        .into_iter()
+        .find(|role| role.as_str().eq_ignore_ascii_case(name))
+        .unwrap_or(Self::Other)
     }
 }
 
@@ -188,7 +195,10 @@ impl Module {
 
     /// Whether this id names a configuration module, which a hub never relays.
     pub fn is_configuration(&self) -> bool {
-        matches!(self.as_str(), "credentials" | "versions" | "hubclientinfo" | "ocnrules")
+        matches!(
+            self.as_str(),
+            "credentials" | "versions" | "hubclientinfo" | "ocnrules"
+        )
     }
 }
 
@@ -227,13 +237,20 @@ mod tests {
     #[test]
     fn test_a70_party_is_one_in_any_case() {
         assert_eq!(Party::new("de", "aBc"), Party::new("DE", "ABC"));
-        assert_eq!(Party::new("de", "abc").map(|p| p.to_string()), Ok("DE/ABC".into()));
+        assert_eq!(
+            Party::new("de", "abc").map(|p| p.to_string()),
+            Ok("DE/ABC".into())
+        );
     }
 
     #[test]
     fn test_a71_ids_of_other_length_or_alphabet_are_refused() {
         for (country, party) in [("D", "ABC"), ("DEU", "ABC"), ("D ", "ABC"), ("Д", "ABC")] {
-            assert_eq!(Party::new(country, party), Err(IdError::CountryCode), "{country}");
+            assert_eq!(
+                Party::new(country, party),
+                Err(IdError::CountryCode),
+                "{country}"
+            );
         }
         for party in ["", "AB", "ABCD", "AB\n", "A/B", "ÄB"] {
             assert_eq!(Party::new("DE", party), Err(IdError::PartyId), "{party}");
@@ -243,7 +260,10 @@ mod tests {
     #[test]
     fn module_ids_are_compared_without_case() {
         assert_eq!(Module::from_id("LOCATIONS"), Module::Locations);
-        assert_eq!(Module::from_id("NLTNM-Tokens"), Module::from_id("nltnm-tokens"));
+        assert_eq!(
+            Module::from_id("NLTNM-Tokens"),
+            Module::from_id("nltnm-tokens")
+        );
         assert!(Module::from_id("Credentials").is_configuration());
     }
 }

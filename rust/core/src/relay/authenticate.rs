@@ -6,13 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::Walk;
 use super::error::{Kind, Refusal};
 use super::message::Stale;
 use super::node::Booking;
 use super::parse::{Address, Envelope, Method};
 use super::ports::{Body, BodyError, Clock as _, Ports};
 use super::record::Stage;
-use super::Walk;
 use crate::json;
 use crate::ocpi::{InterfaceRole, Module, Party};
 use crate::table::{Platform, PlatformStatus, Table};
@@ -55,18 +55,29 @@ pub(super) fn authenticate<P: Ports>(
         .and_then(|token| find(&walk.table, token, now))
         .ok_or_else(|| {
             let refusal = Refusal::new(Kind::Unauthorized, "Invalid authorization token");
-            if envelope.authorization.is_some() { refusal.stale(Stale::Token) } else { refusal }
+            if envelope.authorization.is_some() {
+                refusal.stale(Stale::Token)
+            } else {
+                refusal
+            }
         })?;
     walk.record.sender_platform = Some(platform.id);
     walk.requester.authenticated = true;
     if platform.status == PlatformStatus::Suspended {
-        return Err(Refusal::new(Kind::SenderSuspended, "this platform is suspended at the hub"));
+        return Err(Refusal::new(
+            Kind::SenderSuspended,
+            "this platform is suspended at the hub",
+        ));
     }
     let address = match &envelope.from {
         Some(address) => address.clone(),
         None => infer(envelope, &platform)?,
     };
-    if !platform.parties.iter().any(|(party, _)| *party == address.party) {
+    if !platform
+        .parties
+        .iter()
+        .any(|(party, _)| *party == address.party)
+    {
         return Err(Refusal::new(
             Kind::ForeignSender,
             "Could not find role on sending platform using OCPI-from-* headers",
@@ -74,7 +85,11 @@ pub(super) fn authenticate<P: Ports>(
     }
     walk.record.from = Some(address.party);
     walk.requester.address = Some(address.clone());
-    Ok(Sender { platform, party: address.party, address })
+    Ok(Sender {
+        platform,
+        party: address.party,
+        address,
+    })
 }
 
 /// Books what the body will take, awaits it, and checks that it is JSON (custom modules: any bytes).
@@ -86,8 +101,13 @@ pub(super) async fn receive<P: Ports>(
 ) -> Result<Message, Refusal> {
     let busy = || Refusal::new(Kind::Overloaded, "the hub is at its limit");
     let in_flight = walk.node.begin().ok_or_else(busy)?;
-    let bytes = walk.node.book(envelope.content_length.unwrap_or(0)).ok_or_else(busy)?;
-    if sender.platform.live.in_flight_as_sender() >= walk.node.settings.limits.in_flight_per_platform {
+    let bytes = walk
+        .node
+        .book(envelope.content_length.unwrap_or(0))
+        .ok_or_else(busy)?;
+    if sender.platform.live.in_flight_as_sender()
+        >= walk.node.settings.limits.in_flight_per_platform
+    {
         return Err(Refusal::new(
             Kind::TooManyRequests,
             "too many requests of this platform are in work",
@@ -99,11 +119,21 @@ pub(super) async fn receive<P: Ports>(
         BodyError::TooLarge => Refusal::new(Kind::BodyTooLarge, "body is larger than allowed"),
     })?;
     if body.len() > walk.node.settings.http.body_bytes {
-        return Err(Refusal::new(Kind::BodyTooLarge, "body is larger than allowed"));
+        return Err(Refusal::new(
+            Kind::BodyTooLarge,
+            "body is larger than allowed",
+        ));
     }
     walk.record.request_bytes = body.len();
     check_body(walk, &envelope, &body)?;
-    Ok(Message { envelope, body, held: Held { _in_flight: in_flight, _bytes: bytes } })
+    Ok(Message {
+        envelope,
+        body,
+        held: Held {
+            _in_flight: in_flight,
+            _bytes: bytes,
+        },
+    })
 }
 
 fn check_body<P: Ports>(
@@ -117,13 +147,19 @@ fn check_body<P: Ports>(
     if body.is_empty() {
         let optional = envelope.module == Module::Tokens && envelope.role == InterfaceRole::Sender;
         return match envelope.method {
-            Method::Put | Method::Patch => Err(Refusal::new(Kind::Malformed, "the body is missing")),
+            Method::Put | Method::Patch => {
+                Err(Refusal::new(Kind::Malformed, "the body is missing"))
+            }
             Method::Post if !optional => Err(Refusal::new(Kind::Malformed, "the body is missing")),
             _ => Ok(()),
         };
     }
-    json::validate(body, &walk.node.json_limits)
-        .map_err(|error| Refusal::new(Kind::Malformed, format!("the body is not valid JSON: {error}")))
+    json::validate(body, &walk.node.json_limits).map_err(|error| {
+        Refusal::new(
+            Kind::Malformed,
+            format!("the body is not valid JSON: {error}"),
+        )
+    })
 }
 
 /// An unsigned message without `OCPI-from-*` comes from the platform's only party.
@@ -134,7 +170,10 @@ fn infer(envelope: &Envelope, platform: &Platform) -> Result<Address, Refusal> {
             party_id: Bytes::copy_from_slice(party.party_id().as_bytes()),
             party: *party,
         }),
-        _ => Err(Refusal::new(Kind::Malformed, "the OCPI-from-* headers are missing")),
+        _ => Err(Refusal::new(
+            Kind::Malformed,
+            "the OCPI-from-* headers are missing",
+        )),
     }
 }
 
@@ -142,8 +181,11 @@ fn infer(envelope: &Envelope, platform: &Platform) -> Result<Address, Refusal> {
 fn token(value: &[u8]) -> Option<&[u8]> {
     let blank = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, token) = (&value[..blank], &value[blank + 1..]);
-    (!scheme.is_empty() && !token.is_empty() && token.len() <= 256 && token.iter().all(u8::is_ascii_graphic))
-        .then_some(token)
+    (!scheme.is_empty()
+        && !token.is_empty()
+        && token.len() <= 256
+        && token.iter().all(u8::is_ascii_graphic))
+    .then_some(token)
 }
 
 /// The platform of a token: as it stands, then Base64-decoded once (`ocpi-hub.md` 1.2). Looked up by
@@ -171,7 +213,16 @@ mod tests {
         assert_eq!(token(b"Token abc"), Some(&b"abc"[..]));
         assert_eq!(token(b"Bearer abc"), Some(&b"abc"[..]));
         let long = [&b"Token "[..], &[b'a'; 9000][..]].concat();
-        for bad in [&b""[..], b"Token", b"Token ", b"Token  abc", b"Token a b", b" abc", b"Token a\x01", &long] {
+        for bad in [
+            &b""[..],
+            b"Token",
+            b"Token ",
+            b"Token  abc",
+            b"Token a b",
+            b" abc",
+            b"Token a\x01",
+            &long,
+        ] {
             assert_eq!(token(bad), None);
         }
     }

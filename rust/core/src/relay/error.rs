@@ -20,12 +20,19 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of that kind.
     pub fn new(kind: Kind, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, text: text.into(), stale: None }
+        Self {
+            kind,
+            text: text.into(),
+            stale: None,
+        }
     }
 
     /// The same, where a newer table could say otherwise.
     pub fn stale(self, stale: Stale) -> Self {
-        Self { stale: Some(stale), ..self }
+        Self {
+            stale: Some(stale),
+            ..self
+        }
     }
 }
 
@@ -124,8 +131,11 @@ impl Kind {
 
     /// Seconds after which asking again makes sense.
     pub fn retry_after(self) -> Option<u32> {
-        matches!(self, Self::TooManyRequests | Self::Overloaded | Self::StoreUnavailable)
-            .then_some(1)
+        matches!(
+            self,
+            Self::TooManyRequests | Self::Overloaded | Self::StoreUnavailable
+        )
+        .then_some(1)
     }
 }
 
@@ -136,9 +146,14 @@ mod tests {
     #[test]
     fn verdicts_agree_with_the_codes() {
         for kind in Kind::ALL {
-            let never = matches!(kind.http(), 401 | 403 | 404 | 405 | 408 | 413..=415 | 429 | 431 | 503)
-                || (2000..3000).contains(&kind.status().0)
-                || matches!(kind.status(), Status::UNKNOWN_RECEIVER | Status::CONNECTION_PROBLEM);
+            let never = matches!(
+                kind.http(),
+                401 | 403 | 404 | 405 | 408 | 413..=415 | 429 | 431 | 503
+            ) || (2000..3000).contains(&kind.status().0)
+                || matches!(
+                    kind.status(),
+                    Status::UNKNOWN_RECEIVER | Status::CONNECTION_PROBLEM
+                );
             if never {
                 assert_eq!(kind.delivery(), Delivery::No, "{}", kind.as_str());
             }
@@ -150,7 +165,13 @@ mod tests {
 
     #[test]
     fn hub_error_is_server_error_towards_2_2() {
-        assert_eq!(Kind::NotOffered.status_for(Some(Version::V2_2)), Status::SERVER_ERROR);
-        assert_eq!(Kind::NotOffered.status_for(Some(Version::V2_2_1)), Status::HUB_ERROR);
+        assert_eq!(
+            Kind::NotOffered.status_for(Some(Version::V2_2)),
+            Status::SERVER_ERROR
+        );
+        assert_eq!(
+            Kind::NotOffered.status_for(Some(Version::V2_2_1)),
+            Status::HUB_ERROR
+        );
     }
 }

@@ -70,11 +70,21 @@ pub fn explain<P: Ports>(query: &Query, node: &Node, ports: &P) -> Result<Explan
     let (http_status, ocpi_status) = match &verdict {
         Ok(()) => (None, None),
         Err((stage, refusal)) => {
-            steps.push(Step { stage: *stage, passes: false, says: refusal.text.to_string() });
+            steps.push(Step {
+                stage: *stage,
+                passes: false,
+                says: refusal.text.to_string(),
+            });
             (Some(refusal.kind.http()), Some(refusal.kind.status().0))
         }
     };
-    Ok(Explanation { steps, relayed: verdict.is_ok(), http_status, ocpi_status, record: walk.record })
+    Ok(Explanation {
+        steps,
+        relayed: verdict.is_ok(),
+        http_status,
+        ocpi_status,
+        record: walk.record,
+    })
 }
 
 fn envelope(query: &Query, to: Party) -> Result<Envelope, IdError> {
@@ -92,7 +102,11 @@ fn envelope(query: &Query, to: Party) -> Result<Envelope, IdError> {
         version: None,
         module: Module::from_id(&query.module),
         role: query.role.parse()?,
-        suffix: if suffix.is_empty() { Bytes::new() } else { bytes(&format!("/{suffix}")) },
+        suffix: if suffix.is_empty() {
+            Bytes::new()
+        } else {
+            bytes(&format!("/{suffix}"))
+        },
         query: Bytes::new(),
         authorization: None,
         request_id: None,
@@ -119,35 +133,72 @@ fn run<P: Ports>(
     to: Party,
     steps: &mut Vec<Step>,
 ) -> Result<(), Stopped> {
-    let mut passes = |stage, says: String| steps.push(Step { stage, passes: true, says });
+    let mut passes = |stage, says: String| {
+        steps.push(Step {
+            stage,
+            passes: true,
+            says,
+        })
+    };
     let sender = match walk.table.local_party(from) {
         Some(platform) => {
             walk.record.sender_platform = Some(platform.id);
-            passes(Stage::Authenticate, format!("{from} is a party of platform {}", platform.id));
+            passes(
+                Stage::Authenticate,
+                format!("{from} is a party of platform {}", platform.id),
+            );
             Some(platform.clone())
         }
         None => {
-            passes(Stage::Authenticate, format!("{from} has no platform here: its token would be refused"));
+            passes(
+                Stage::Authenticate,
+                format!("{from} has no platform here: its token would be refused"),
+            );
             None
         }
     };
     let target = route::find(walk, to).map_err(|refusal| (Stage::Route, refusal))?;
-    passes(Stage::Route, format!("{to} is a party of platform {} on this node", target.platform.id));
+    passes(
+        Stage::Route,
+        format!(
+            "{to} is a party of platform {} on this node",
+            target.platform.id
+        ),
+    );
     let endpoint = permit::allowed(walk, envelope, from, &target)
         .map_err(|refusal| (Stage::Permit, refusal))?;
     let rule = walk.record.rule.unwrap_or("none");
-    passes(Stage::Permit, format!("connected; the receiver's rules ({rule}) allow it"));
+    passes(
+        Stage::Permit,
+        format!("connected; the receiver's rules ({rule}) allow it"),
+    );
     let required = walk.node.settings.signatures.required || target.platform.rules.signatures;
     let signers = match walk.table.registered(from) {
-        Some(party) => format!("by {} (party) or {} (operator)", party.address, party.operator),
+        Some(party) => format!(
+            "by {} (party) or {} (operator)",
+            party.address, party.operator
+        ),
         None => "by nobody: the sender is not in the registry".to_owned(),
     };
-    let signing = if required { "a signature is required" } else { "a signature is not required" };
+    let signing = if required {
+        "a signature is required"
+    } else {
+        "a signature is not required"
+    };
     let for_party = match sender {
         Some(platform) if platform.sign_for_party => "; the node signs if there is none",
         _ => "",
     };
-    passes(Stage::Verify, format!("{signing}, {signers}, policy {}{for_party}", walk.node.settings.signatures.policy.as_str()));
-    passes(Stage::Seal, seal::describe(envelope, endpoint.as_deref()).into_owned());
+    passes(
+        Stage::Verify,
+        format!(
+            "{signing}, {signers}, policy {}{for_party}",
+            walk.node.settings.signatures.policy.as_str()
+        ),
+    );
+    passes(
+        Stage::Seal,
+        seal::describe(envelope, endpoint.as_deref()).into_owned(),
+    );
     Ok(())
 }

@@ -28,7 +28,11 @@ pub(super) struct Requester {
 }
 
 impl Requester {
-    pub(super) fn remember_ids(&mut self, request_id: Option<Bytes>, correlation_id: Option<Bytes>) {
+    pub(super) fn remember_ids(
+        &mut self,
+        request_id: Option<Bytes>,
+        correlation_id: Option<Bytes>,
+    ) {
         self.request_id = request_id;
         self.correlation_id = correlation_id;
     }
@@ -38,11 +42,15 @@ impl Requester {
     }
 
     pub(super) fn request_id(&self) -> Option<String> {
-        self.request_id.as_ref().map(|id| String::from_utf8_lossy(id).into_owned())
+        self.request_id
+            .as_ref()
+            .map(|id| String::from_utf8_lossy(id).into_owned())
     }
 
     pub(super) fn correlation_id(&self) -> Option<String> {
-        self.correlation_id.as_ref().map(|id| String::from_utf8_lossy(id).into_owned())
+        self.correlation_id
+            .as_ref()
+            .map(|id| String::from_utf8_lossy(id).into_owned())
     }
 
     /// The headers that every answer to this requester carries.
@@ -51,7 +59,11 @@ impl Requester {
         headers.push(("content-type", Bytes::from_static(b"application/json")));
         headers.push(("x-content-type-options", Bytes::from_static(b"nosniff")));
         headers.extend(self.request_id.clone().map(|id| ("x-request-id", id)));
-        headers.extend(self.correlation_id.clone().map(|id| ("x-correlation-id", id)));
+        headers.extend(
+            self.correlation_id
+                .clone()
+                .map(|id| ("x-correlation-id", id)),
+        );
         if let Some(to) = &self.address {
             headers.push(("ocpi-to-country-code", to.country_code.clone()));
             headers.push(("ocpi-to-party-id", to.party_id.clone()));
@@ -62,7 +74,11 @@ impl Requester {
 
 /// The container of a signature text, without opening it: gzip's first bytes in Base64.
 pub(super) fn sniff(signature: &[u8]) -> Container {
-    if signature.starts_with(b"H4sI") { Container::Gzip } else { Container::Brotli }
+    if signature.starts_with(b"H4sI") {
+        Container::Gzip
+    } else {
+        Container::Brotli
+    }
 }
 
 /// Turns what the journey came to into an answer. A panic is refused like any other failure.
@@ -78,12 +94,20 @@ pub(super) fn conclude<P: Ports>(
         Ok(Err(refusal)) => refusal,
         Err(_panic) => {
             walk.node.metrics.panicked();
-            let kind = if walk.departure.departed() { Kind::InternalAfterSending } else { Kind::Internal };
+            let kind = if walk.departure.departed() {
+                Kind::InternalAfterSending
+            } else {
+                Kind::Internal
+            };
             Refusal::new(kind, "internal error")
         }
     };
     let gone = refusal.kind == Kind::Gone;
-    walk.record.outcome = Some(if gone { Outcome::Closed } else { Outcome::Refused(refusal.kind) });
+    walk.record.outcome = Some(if gone {
+        Outcome::Closed
+    } else {
+        Outcome::Refused(refusal.kind)
+    });
     walk.record.delivery = Some(refusal.kind.delivery());
     refuse(walk, refusal)
 }
@@ -106,18 +130,27 @@ fn refuse<P: Ports>(walk: &mut Walk<'_, P>, refusal: Refusal) -> Reply {
     let own = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     headers.push(("ocpi-from-country-code", own(party.country_code())));
     headers.push(("ocpi-from-party-id", own(party.party_id())));
-    headers.push(("ocn-delivery", Bytes::from_static(kind.delivery().as_str().as_bytes())));
+    headers.push((
+        "ocn-delivery",
+        Bytes::from_static(kind.delivery().as_str().as_bytes()),
+    ));
     if let Some(seconds) = kind.retry_after() {
         headers.push(("retry-after", Bytes::from(seconds.to_string())));
     }
-    Reply { status: kind.http(), headers, body: Bytes::from(body), stale }
+    Reply {
+        status: kind.http(),
+        headers,
+        body: Bytes::from(body),
+        stale,
+    }
 }
 
 /// An OCPI envelope without data.
 fn envelope_body(status: u16, text: &str, unix_millis: i64) -> Vec<u8> {
     let quoted = json::quote(text);
     let timestamp = timestamp(unix_millis);
-    format!(r#"{{"status_code":{status},"status_message":{quoted},"timestamp":"{timestamp}"}}"#).into_bytes()
+    format!(r#"{{"status_code":{status},"status_message":{quoted},"timestamp":"{timestamp}"}}"#)
+        .into_bytes()
 }
 
 /// RFC 3339 in UTC with milliseconds as they are.

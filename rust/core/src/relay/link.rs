@@ -46,7 +46,12 @@ impl Binding<'_> {
 impl PageLinks {
     pub(super) fn new(ring: Vec<(u8, [u8; 32])>) -> Self {
         let cipher = |key: [u8; 32]| XChaCha20Poly1305::new(&key.into());
-        Self { ciphers: ring.into_iter().map(|(id, key)| (id, cipher(key))).collect() }
+        Self {
+            ciphers: ring
+                .into_iter()
+                .map(|(id, key)| (id, cipher(key)))
+                .collect(),
+        }
     }
 
     /// The text of a link to `url` that ends at `expires_at` (Unix milliseconds). `None` without a key.
@@ -61,7 +66,10 @@ impl PageLinks {
         let mut nonce = [0; NONCE];
         random.fill(&mut nonce);
         let plain = [&expires_at.to_be_bytes()[..], url.as_bytes()].concat();
-        let payload = Payload { msg: &plain, aad: &binding.to_bytes() };
+        let payload = Payload {
+            msg: &plain,
+            aad: &binding.to_bytes(),
+        };
         let sealed = cipher.encrypt(XNonce::from_slice(&nonce), payload).ok()?;
         Some(URL_SAFE_NO_PAD.encode([&[*id][..], &nonce, &sealed].concat()))
     }
@@ -73,10 +81,15 @@ impl PageLinks {
         let (id, rest) = bytes.split_first()?;
         let (nonce, sealed) = rest.split_at_checked(NONCE)?;
         let (_, cipher) = self.ciphers.iter().find(|(known, _)| known == id)?;
-        let payload = Payload { msg: sealed, aad: &binding.to_bytes() };
+        let payload = Payload {
+            msg: sealed,
+            aad: &binding.to_bytes(),
+        };
         let plain = cipher.decrypt(XNonce::from_slice(nonce), payload).ok()?;
         let (expires_at, url) = plain.split_first_chunk::<8>()?;
-        (now < i64::from_be_bytes(*expires_at)).then(|| String::from_utf8(url.to_vec()).ok()).flatten()
+        (now < i64::from_be_bytes(*expires_at))
+            .then(|| String::from_utf8(url.to_vec()).ok())
+            .flatten()
     }
 }
 
@@ -99,13 +112,20 @@ pub(super) fn next_of(header: &str) -> Option<&str> {
         let params_and_more = &target_and_more[end + 1..];
         // A comma ends the value; the targets that we read contain none outside their brackets.
         let (params, more) = match params_and_more.find(",") {
-            Some(comma) => (&params_and_more[..comma], Some(&params_and_more[comma + 1..])),
+            Some(comma) => (
+                &params_and_more[..comma],
+                Some(&params_and_more[comma + 1..]),
+            ),
             None => (params_and_more, None),
         };
         let is_next = params.split(';').any(|param| {
             param.split_once('=').is_some_and(|(name, value)| {
                 name.trim().eq_ignore_ascii_case("rel")
-                    && value.trim().trim_matches('"').split(' ').any(|rel| rel.eq_ignore_ascii_case("next"))
+                    && value
+                        .trim()
+                        .trim_matches('"')
+                        .split(' ')
+                        .any(|rel| rel.eq_ignore_ascii_case("next"))
             })
         });
         if is_next {
@@ -128,35 +148,63 @@ mod tests {
 
     fn binding(module: &Module) -> Binding<'_> {
         let party = |id| Party::new("DE", id).expect("a party");
-        Binding { caller: party("AAA"), owner: party("BBB"), module, role: InterfaceRole::Sender }
+        Binding {
+            caller: party("AAA"),
+            owner: party("BBB"),
+            module,
+            role: InterfaceRole::Sender,
+        }
     }
 
     #[test]
     fn test_a81_a_changed_link_does_not_open() {
         let links = PageLinks::new(vec![(1, [7; 32])]);
         let random = Counting(0.into());
-        let text = links.seal("https://x/y?offset=1", &binding(&Module::Cdrs), 10, &random).expect("a key");
+        let text = links
+            .seal("https://x/y?offset=1", &binding(&Module::Cdrs), 10, &random)
+            .expect("a key");
         assert_eq!(
-            links.open(text.as_bytes(), &binding(&Module::Cdrs), 9).as_deref(),
+            links
+                .open(text.as_bytes(), &binding(&Module::Cdrs), 9)
+                .as_deref(),
             Some("https://x/y?offset=1")
         );
         for at in 0..text.len() {
             let mut bent = text.clone().into_bytes();
             bent[at] = if bent[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(links.open(&bent, &binding(&Module::Cdrs), 9), None, "byte {at}");
-            assert_eq!(links.open(&text.as_bytes()[..at], &binding(&Module::Cdrs), 9), None);
+            assert_eq!(
+                links.open(&bent, &binding(&Module::Cdrs), 9),
+                None,
+                "byte {at}"
+            );
+            assert_eq!(
+                links.open(&text.as_bytes()[..at], &binding(&Module::Cdrs), 9),
+                None
+            );
         }
         let other_node = PageLinks::new(vec![(1, [8; 32])]);
-        assert_eq!(other_node.open(text.as_bytes(), &binding(&Module::Cdrs), 9), None);
+        assert_eq!(
+            other_node.open(text.as_bytes(), &binding(&Module::Cdrs), 9),
+            None
+        );
     }
 
     #[test]
     fn test_a82_a_link_is_bound_to_pair_module_and_role() {
         let links = PageLinks::new(vec![(1, [7; 32])]);
-        let text = links.seal("u", &binding(&Module::Cdrs), 10, &Counting(0.into())).expect("a key");
+        let text = links
+            .seal("u", &binding(&Module::Cdrs), 10, &Counting(0.into()))
+            .expect("a key");
         let right = binding(&Module::Cdrs);
-        let swapped = Binding { caller: right.owner, owner: right.caller, ..right.clone() };
-        let other_role = Binding { role: InterfaceRole::Receiver, ..right.clone() };
+        let swapped = Binding {
+            caller: right.owner,
+            owner: right.caller,
+            ..right.clone()
+        };
+        let other_role = Binding {
+            role: InterfaceRole::Receiver,
+            ..right.clone()
+        };
         for wrong in [swapped, other_role, binding(&Module::Tokens)] {
             assert_eq!(links.open(text.as_bytes(), &wrong, 9), None);
         }
@@ -165,10 +213,19 @@ mod tests {
     #[test]
     fn test_a83_a_link_expires_and_old_keys_still_open() {
         let links = PageLinks::new(vec![(1, [7; 32])]);
-        let text = links.seal("u", &binding(&Module::Cdrs), 10, &Counting(0.into())).expect("a key");
-        assert_eq!(links.open(text.as_bytes(), &binding(&Module::Cdrs), 10), None);
+        let text = links
+            .seal("u", &binding(&Module::Cdrs), 10, &Counting(0.into()))
+            .expect("a key");
+        assert_eq!(
+            links.open(text.as_bytes(), &binding(&Module::Cdrs), 10),
+            None
+        );
         let rotated = PageLinks::new(vec![(2, [9; 32]), (1, [7; 32])]);
-        assert!(rotated.open(text.as_bytes(), &binding(&Module::Cdrs), 9).is_some());
+        assert!(
+            rotated
+                .open(text.as_bytes(), &binding(&Module::Cdrs), 9)
+                .is_some()
+        );
     }
 
     #[test]
@@ -176,7 +233,10 @@ mod tests {
         for (header, next) in [
             ("<https://a/b?x=1>; rel=\"next\"", Some("https://a/b?x=1")),
             ("<https://a/b>;rel=next", Some("https://a/b")),
-            ("<https://a/p>; rel=\"prev\", <https://a/n,m>; title=\"x\"; rel=\"last next\"", Some("https://a/n,m")),
+            (
+                "<https://a/p>; rel=\"prev\", <https://a/n,m>; title=\"x\"; rel=\"last next\"",
+                Some("https://a/n,m"),
+            ),
             ("<https://a/b>; rel=\"prev\"", None),
             ("https://a/b; rel=next", None),
             ("<https://a/b; rel=next", None),

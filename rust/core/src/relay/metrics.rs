@@ -23,7 +23,8 @@ const OUTCOMES: usize = 2 + Kind::ALL.len();
 
 /// Upper bounds in seconds; the last bucket has none.
 const BUCKETS: [f64; 14] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 15.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0,
+    15.0,
 ];
 
 /// Counts of durations by bucket.
@@ -37,7 +38,10 @@ impl Histogram {
     /// Adds one duration.
     pub fn observe_us(&self, us: u64) {
         let seconds = us as f64 / 1e6;
-        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
+        let bucket = BUCKETS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(BUCKETS.len());
         self.counts[bucket].fetch_add(1, Relaxed);
         self.sum_us.fetch_add(us, Relaxed);
     }
@@ -70,7 +74,9 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            messages: (0..MODULES.len() * ROLES.len() * OUTCOMES).map(|_| AtomicU64::new(0)).collect(),
+            messages: (0..MODULES.len() * ROLES.len() * OUTCOMES)
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             stages: Default::default(),
             total: Histogram::default(),
             hub: Histogram::default(),
@@ -103,7 +109,10 @@ impl Metrics {
 
     pub(super) fn finish(&self, record: &Record) {
         let module = record.module.as_deref().unwrap_or("custom");
-        let module = MODULES.iter().position(|name| *name == module).unwrap_or(MODULES.len() - 1);
+        let module = MODULES
+            .iter()
+            .position(|name| *name == module)
+            .unwrap_or(MODULES.len() - 1);
         let role = match record.role {
             Some(InterfaceRole::Sender) => 0,
             Some(InterfaceRole::Receiver) => 1,
@@ -116,10 +125,14 @@ impl Metrics {
         };
         let cell = (module * ROLES.len() + role) * OUTCOMES + outcome;
         self.messages[cell].fetch_add(1, Relaxed);
-        if matches!(record.signature, Some(Signature::Party | Signature::Operator)) {
+        if matches!(
+            record.signature,
+            Some(Signature::Party | Signature::Operator)
+        ) {
             self.signed.fetch_add(1, Relaxed);
         }
-        self.uncovered.fetch_add(u64::from(record.uncovered), Relaxed);
+        self.uncovered
+            .fetch_add(u64::from(record.uncovered), Relaxed);
         for (stage, us) in self.stages.iter().zip(record.stage_us) {
             if let Some(us) = us {
                 stage.observe_us(u64::from(us));

@@ -4,8 +4,8 @@
 //! file: public function first, helpers below, tests last. The outside is reached only through
 //! [`ports`]. `safety.md` I26 gives the order: authenticate, then read the body, then permit, then
 //! verify, then (if needed) write SQL, then call out.
-pub mod error;
 mod authenticate;
+pub mod error;
 mod explain;
 mod forward;
 mod hub;
@@ -25,7 +25,7 @@ mod settings;
 mod settle;
 mod verify;
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -68,9 +68,13 @@ pub async fn relay<P: Ports>(
 ) -> Reply {
     node.metrics.begin();
     let mut walk = Walk::new(node, ports, departure);
-    let walked = AssertUnwindSafe(journey(&mut walk, head, body)).catch_unwind().await;
+    let walked = AssertUnwindSafe(journey(&mut walk, head, body))
+        .catch_unwind()
+        .await;
     let reply = hub::conclude(&mut walk, walked);
-    settle(walk, &reply);
+    if catch_unwind(AssertUnwindSafe(|| settle(walk, &reply))).is_err() {
+        node.metrics.panicked();
+    }
     reply
 }
 
@@ -112,7 +116,14 @@ impl<'a, P: Ports> Walk<'a, P> {
             dialect: Some("ocpi"),
             ..Record::default()
         };
-        Self { node, ports, departure, table, record, requester: Requester::default() }
+        Self {
+            node,
+            ports,
+            departure,
+            table,
+            record,
+            requester: Requester::default(),
+        }
     }
 
     /// Notes that a stage begins.

@@ -58,7 +58,10 @@ impl Node {
         ring: Vec<(u8, [u8; 32])>,
     ) -> Result<Self, IdError> {
         let party = Party::new(&settings.node.country_code, &settings.node.party_id)?;
-        settings.node.url.truncate(settings.node.url.trim_end_matches('/').len());
+        settings
+            .node
+            .url
+            .truncate(settings.node.url.trim_end_matches('/').len());
         let json_limits = json::Limits {
             depth: settings.limits.json_depth,
             number_chars: settings.limits.number_chars,
@@ -120,12 +123,17 @@ impl Node {
     /// An answer of the hub's own with its `ocn_signature`, signed by the operator. A body that cannot
     /// be signed goes out as it is: an answer is worth more than its signature.
     pub fn sign_answer(&self, body: Vec<u8>, container: Container) -> Vec<u8> {
-        let values = Values { headers: Part::Absent, params: Part::Absent, body: Part::Json(&body) };
+        let values = Values {
+            headers: Part::Absent,
+            params: Part::Absent,
+            body: Part::Json(&body),
+        };
         Notary::sign(&values, &self.key, NumberForm::Js, &self.notary_limits)
             .ok()
             .and_then(|notary| {
                 let quoted = json::quote(&notary.pack(container));
-                json::insert_member(&body, "ocn_signature", quoted.as_bytes(), &self.json_limits).ok()
+                json::insert_member(&body, "ocn_signature", quoted.as_bytes(), &self.json_limits)
+                    .ok()
             })
             .unwrap_or(body)
     }
@@ -154,9 +162,16 @@ impl Node {
 /// Whether an operator may put that name on `relay.forward_headers`.
 fn may_be_forwarded(name: &str) -> bool {
     !NEVER_FORWARDED.contains(&name)
-        && !["ocpi-", "ocn-", "x-forwarded-", "proxy-", "x-request-id", "x-correlation-id"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        && ![
+            "ocpi-",
+            "ocn-",
+            "x-forwarded-",
+            "proxy-",
+            "x-request-id",
+            "x-correlation-id",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// A share of a bounded amount, given back when dropped.
@@ -171,7 +186,10 @@ impl Booking {
         let booked = pool.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
             taken.checked_add(amount).filter(|sum| *sum <= limit)
         });
-        booked.ok().map(|_| Self { pool: Arc::clone(pool), amount })
+        booked.ok().map(|_| Self {
+            pool: Arc::clone(pool),
+            amount,
+        })
     }
 }
 
@@ -196,7 +214,13 @@ mod tests {
 
     #[test]
     fn test_a14_names_that_never_pass() {
-        for name in ["cookie", "ocn-delivery", "x-forwarded-for", "proxy-x", "authorization"] {
+        for name in [
+            "cookie",
+            "ocn-delivery",
+            "x-forwarded-for",
+            "proxy-x",
+            "authorization",
+        ] {
             assert!(!may_be_forwarded(name), "{name}");
         }
         assert!(may_be_forwarded("x-vendor-trace"));

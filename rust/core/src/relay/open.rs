@@ -43,8 +43,18 @@ pub(super) async fn open<P: Ports>(
     let own = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     headers.push(("ocpi-from-country-code", own(from.country_code())));
     headers.push(("ocpi-from-party-id", own(from.party_id())));
-    headers.extend(after.0.iter().map(|(name, value)| (*name, Bytes::from(value.clone()))));
-    Ok(Reply { status: answer.status, headers, body, stale: None })
+    headers.extend(
+        after
+            .0
+            .iter()
+            .map(|(name, value)| (*name, Bytes::from(value.clone()))),
+    );
+    Ok(Reply {
+        status: answer.status,
+        headers,
+        body,
+        stale: None,
+    })
 }
 
 /// Judges the HTTP side. True if its status is a success.
@@ -53,17 +63,19 @@ fn usable<P: Ports>(walk: &Walk<'_, P>, answer: &Answer) -> Result<bool, Refusal
     match answer.status {
         401 | 403 => {
             walk.node.metrics.token_refused();
-            return Err(Refusal::new(Kind::TokenRefused, "the receiver refused the hub's token"));
+            return Err(Refusal::new(
+                Kind::TokenRefused,
+                "the receiver refused the hub's token",
+            ));
         }
         100..=199 | 204 | 205 | 300..=399 => {
             return unusable("the receiver's answer has a status that OCPI does not know");
         }
         _ => {}
     }
-    let coded = answer
-        .headers
-        .iter()
-        .any(|(name, value)| name == "content-encoding" && !value.eq_ignore_ascii_case(b"identity"));
+    let coded = answer.headers.iter().any(|(name, value)| {
+        name == "content-encoding" && !value.eq_ignore_ascii_case(b"identity")
+    });
     if coded {
         return unusable("the receiver's answer has a content coding that was not asked for");
     }
@@ -78,14 +90,27 @@ const RESPONSE_HEADERS: [&str; 4] = ["x-limit", "x-total-count", "link", "locati
 
 impl Headers {
     fn read(answer: &Answer) -> Result<Self, Refusal> {
-        let unusable = || Refusal::new(Kind::UnusableAnswer, "the receiver's answer repeats or garbles a header");
+        let unusable = || {
+            Refusal::new(
+                Kind::UnusableAnswer,
+                "the receiver's answer repeats or garbles a header",
+            )
+        };
         let mut read = Vec::new();
         for name in RESPONSE_HEADERS {
-            let mut values = answer.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value);
+            let mut values = answer
+                .headers
+                .iter()
+                .filter(|(n, _)| n == name)
+                .map(|(_, value)| value);
             let Some(first) = values.next() else { continue };
             let text = |value: &Bytes| {
                 let visible = value.iter().all(|byte| (b' '..=b'~').contains(byte));
-                std::str::from_utf8(value).ok().filter(|_| visible).map(str::to_owned).ok_or_else(unusable)
+                std::str::from_utf8(value)
+                    .ok()
+                    .filter(|_| visible)
+                    .map(str::to_owned)
+                    .ok_or_else(unusable)
             };
             let mut value = text(first)?;
             for more in values {
@@ -101,11 +126,17 @@ impl Headers {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn without_links(&self) -> Self {
-        let kept = self.0.iter().filter(|(name, _)| !matches!(*name, "link" | "location"));
+        let kept = self
+            .0
+            .iter()
+            .filter(|(name, _)| !matches!(*name, "link" | "location"));
         Self(kept.cloned().collect())
     }
 
@@ -118,9 +149,17 @@ impl Headers {
     }
 
     fn with_values<T>(&self, body: &[u8], use_values: impl FnOnce(&Values<'_>) -> T) -> T {
-        let pairs: Vec<(&str, &str)> = self.0.iter().map(|(name, value)| (*name, &**value)).collect();
+        let pairs: Vec<(&str, &str)> = self
+            .0
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
         let values = Values {
-            headers: if pairs.is_empty() { Part::Absent } else { Part::Pairs(&pairs) },
+            headers: if pairs.is_empty() {
+                Part::Absent
+            } else {
+                Part::Pairs(&pairs)
+            },
             params: Part::Absent,
             body: Part::Json(body),
         };
@@ -137,22 +176,42 @@ struct Content {
 
 impl Content {
     fn read<P: Ports>(walk: &Walk<'_, P>, answer: &Answer) -> Result<Self, Refusal> {
-        let unusable = || Refusal::new(Kind::UnusableAnswer, "the receiver's answer is not an OCPI envelope");
+        let unusable = || {
+            Refusal::new(
+                Kind::UnusableAnswer,
+                "the receiver's answer is not an OCPI envelope",
+            )
+        };
         let names = ["status_code", "ocn_signature"];
         let [status, signature] =
             json::members(&answer.body, names, &walk.node.json_limits).map_err(|_| unusable())?;
-        let status = status.map(|range| &answer.body[range]).and_then(status_code).ok_or_else(unusable)?;
+        let status = status
+            .map(|range| &answer.body[range])
+            .and_then(status_code)
+            .ok_or_else(unusable)?;
         // A null counts as no signature, as in existing nodes' answers.
         let signature = signature.filter(|range| &answer.body[range.clone()] != b"null");
-        Ok(Self { status, signature, headers: Headers::read(answer)? })
+        Ok(Self {
+            status,
+            signature,
+            headers: Headers::read(answer)?,
+        })
     }
 }
 
 /// An integer, or a string of digits (`safety.md` A31).
 fn status_code(raw: &[u8]) -> Option<Status> {
-    let digits = raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(raw);
+    let digits = raw
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+        .unwrap_or(raw);
     let plain = (1..=4).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok().map(Status)
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| plain)?
+        .parse()
+        .ok()
+        .map(Status)
 }
 
 /// Verifies the answer's signature where there is one, and demands one where it is due.
@@ -172,7 +231,11 @@ fn check_signature<P: Ports>(
             walk.record.answer_signature = Some(Signature::Refused);
             return Err(answer_signature("Missing OCN Signature"));
         }
-        let verdict = if due { Signature::ForParty } else { Signature::Absent };
+        let verdict = if due {
+            Signature::ForParty
+        } else {
+            Signature::Absent
+        };
         walk.record.answer_signature = Some(verdict);
         return Ok(None);
     };
@@ -180,7 +243,9 @@ fn check_signature<P: Ports>(
     let exempt: Vec<&str> = target.platform.exempt.iter().map(String::as_str).collect();
     let judged = json::string(&answer.body[range])
         .map_err(|error| error.to_string())
-        .and_then(|text| Notary::open(text.as_bytes(), &node.notary_limits).map_err(|e| e.to_string()))
+        .and_then(|text| {
+            Notary::open(text.as_bytes(), &node.notary_limits).map_err(|e| e.to_string())
+        })
         .and_then(|notary| {
             let verdict = content.headers.with_values(&answer.body, |values| {
                 notary.verify(values, node.policy, &exempt, &node.notary_limits)
@@ -202,7 +267,10 @@ fn check_signature<P: Ports>(
 }
 
 fn answer_signature(text: &str) -> Refusal {
-    Refusal::new(Kind::AnswerSignature, format!("Unable to verify response signature: {text}"))
+    Refusal::new(
+        Kind::AnswerSignature,
+        format!("Unable to verify response signature: {text}"),
+    )
 }
 
 /// Puts our URLs in the place of the receiver's. What leads to a foreign origin is dropped and counted.
@@ -239,7 +307,10 @@ fn page_link<P: Ports>(
         role: sent.role,
     };
     let expires_at = walk.ports.clock().unix_millis() + walk.node.settings.links.page_ttl_s * 1_000;
-    let sealed = walk.node.page_links.seal(&url, &binding, expires_at, walk.ports.random())?;
+    let sealed = walk
+        .node
+        .page_links
+        .seal(&url, &binding, expires_at, walk.ports.random())?;
     let base = &walk.node.settings.node.url;
     let (role, module) = (sent.role.path_segment(), sent.module.as_str());
     let door = match sent.version {
@@ -265,7 +336,11 @@ async fn location_link<P: Ports>(
     }
     let version = sent.version?.as_str();
     let (role, module) = (InterfaceRole::Receiver.path_segment(), Module::Cdrs);
-    Some(format!("{}/ocpi/{role}/{version}/{}/{id}", walk.node.settings.node.url, module.as_str()))
+    Some(format!(
+        "{}/ocpi/{role}/{version}/{}/{id}",
+        walk.node.settings.node.url,
+        module.as_str()
+    ))
 }
 
 /// An absolute URL on an origin of the receiver's platform, or nothing.
@@ -279,7 +354,10 @@ fn resolve<P: Ports>(
         // Kept as written: the receiver will see it again byte for byte.
         Some(reference.to_owned())
     } else {
-        url::Url::parse(&sent.url).ok().and_then(|base| base.join(reference).ok()).map(String::from)
+        url::Url::parse(&sent.url)
+            .ok()
+            .and_then(|base| base.join(reference).ok())
+            .map(String::from)
     };
     let url = absolute.filter(|url| lies_on(url, &target.platform));
     if url.is_none() {
@@ -299,13 +377,18 @@ fn resign<P: Ports>(
     target: &Target,
 ) -> Result<Bytes, Refusal> {
     let failed = |error: &dyn std::fmt::Display| {
-        Refusal::new(Kind::AnswerSignature, format!("Unable to re-sign the response: {error}"))
+        Refusal::new(
+            Kind::AnswerSignature,
+            format!("Unable to re-sign the response: {error}"),
+        )
     };
     let node = walk.node;
     let limits = &node.notary_limits;
     let afresh = || {
         after
-            .with_values(&answer.body, |values| Notary::sign(values, &node.key, NumberForm::Js, limits))
+            .with_values(&answer.body, |values| {
+                Notary::sign(values, &node.key, NumberForm::Js, limits)
+            })
             .map_err(|error| failed(&error))
     };
     match (notary, &content.signature) {
@@ -332,13 +415,22 @@ fn resign<P: Ports>(
                     .map_err(|error| failed(&error))?
             };
             let quoted = json::quote(&resigned.pack(notary.container()));
-            Ok(Bytes::from(json::splice(&answer.body, range.clone(), quoted.as_bytes())))
+            Ok(Bytes::from(json::splice(
+                &answer.body,
+                range.clone(),
+                quoted.as_bytes(),
+            )))
         }
         _ if walk.record.answer_signature == Some(Signature::ForParty)
             && target.platform.sign_for_party =>
         {
             let quoted = json::quote(&afresh()?.pack(sent.container));
-            let body = json::insert_member(&answer.body, "ocn_signature", quoted.as_bytes(), &node.json_limits);
+            let body = json::insert_member(
+                &answer.body,
+                "ocn_signature",
+                quoted.as_bytes(),
+                &node.json_limits,
+            );
             body.map(Bytes::from).map_err(|error| failed(&error))
         }
         _ => Ok(answer.body.clone()),
@@ -353,7 +445,16 @@ mod tests {
     fn test_a31_status_code_is_an_integer_or_digits() {
         assert_eq!(status_code(b"1000"), Some(Status(1000)));
         assert_eq!(status_code(b"\"2001\""), Some(Status(2001)));
-        for bad in [&b"1000.0"[..], b"\"1000.0\"", b"1e3", b"null", b"true", b"\"\"", b"-100", b"10000"] {
+        for bad in [
+            &b"1000.0"[..],
+            b"\"1000.0\"",
+            b"1e3",
+            b"null",
+            b"true",
+            b"\"\"",
+            b"-100",
+            b"10000",
+        ] {
             assert_eq!(status_code(bad), None);
         }
     }

@@ -88,13 +88,19 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
         fields.id(Field::CorrelationId, walk.node.settings.limits.id_bytes),
     );
     if head.path.len() + head.query.len() > walk.node.settings.http.target_bytes {
-        return Err(Refusal::new(Kind::TargetTooLong, "path and query are too long"));
+        return Err(Refusal::new(
+            Kind::TargetTooLong,
+            "path and query are too long",
+        ));
     }
     let place = Place::find(&head.path)?;
     check_path(&head.path)?;
     check_percent(&head.query)?;
     let Some(method) = Method::read(&head.method) else {
-        return Err(Refusal::new(Kind::NoSuchMethod, "method not supported here"));
+        return Err(Refusal::new(
+            Kind::NoSuchMethod,
+            "method not supported here",
+        ));
     };
     walk.requester.version = place.version;
     let record = &mut walk.record;
@@ -103,15 +109,32 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
     record.role = Some(place.role);
     let content_length = content_length(fields.get(Field::ContentLength))?;
     if content_length.is_some_and(|length| length > walk.node.settings.http.body_bytes) {
-        return Err(Refusal::new(Kind::BodyTooLarge, "body is larger than allowed"));
+        return Err(Refusal::new(
+            Kind::BodyTooLarge,
+            "body is larger than allowed",
+        ));
     }
-    if fields.get(Field::ContentEncoding).is_some_and(|coding| &coding[..] != b"identity") {
-        return Err(Refusal::new(Kind::ContentCoding, "content codings are not accepted"));
-    }
-    for (field, name) in [(Field::RequestId, "X-Request-ID"), (Field::CorrelationId, "X-Correlation-ID")]
+    if fields
+        .get(Field::ContentEncoding)
+        .is_some_and(|coding| &coding[..] != b"identity")
     {
-        if fields.get(field).is_some() && fields.id(field, walk.node.settings.limits.id_bytes).is_none() {
-            return Err(malformed(format!("{name} must be visible ASCII and not too long")));
+        return Err(Refusal::new(
+            Kind::ContentCoding,
+            "content codings are not accepted",
+        ));
+    }
+    for (field, name) in [
+        (Field::RequestId, "X-Request-ID"),
+        (Field::CorrelationId, "X-Correlation-ID"),
+    ] {
+        if fields.get(field).is_some()
+            && fields
+                .id(field, walk.node.settings.limits.id_bytes)
+                .is_none()
+        {
+            return Err(malformed(format!(
+                "{name} must be visible ASCII and not too long"
+            )));
         }
     }
     let from = fields.address(Field::FromCountry, Field::FromParty, "OCPI-from")?;
@@ -184,13 +207,22 @@ struct Fields {
 
 impl Fields {
     fn read(head: &Head, extra_names: &[&'static str]) -> Result<Self, Refusal> {
-        let mut fields = Self { values: Default::default(), extra: Vec::new() };
+        let mut fields = Self {
+            values: Default::default(),
+            extra: Vec::new(),
+        };
         for (name, value) in &head.headers {
-            if let Some(index) = FIELDS.iter().position(|field| field.as_bytes() == &name[..]) {
+            if let Some(index) = FIELDS
+                .iter()
+                .position(|field| field.as_bytes() == &name[..])
+            {
                 if fields.values[index].replace(value.clone()).is_some() {
                     return Err(malformed(format!("header {} is repeated", FIELDS[index])));
                 }
-            } else if let Some(name) = extra_names.iter().find(|extra| extra.as_bytes() == &name[..]) {
+            } else if let Some(name) = extra_names
+                .iter()
+                .find(|extra| extra.as_bytes() == &name[..])
+            {
                 fields.extra.push((name, value.clone()));
             }
         }
@@ -203,9 +235,8 @@ impl Fields {
 
     /// A message id, if it is one that can be written into a header again.
     fn id(&self, field: Field, limit: usize) -> Option<Bytes> {
-        self.get(field).filter(|id| {
-            (1..=limit).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
-        })
+        self.get(field)
+            .filter(|id| (1..=limit).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic))
     }
 
     /// Both ids of a side, or neither.
@@ -223,9 +254,15 @@ impl Fields {
                     .zip(std::str::from_utf8(&party_id).ok())
                     .and_then(|(country, id)| Party::new(country, id).ok())
                     .ok_or_else(|| malformed(format!("{name}-* headers do not name a party")))?;
-                Ok(Some(Address { country_code, party_id, party }))
+                Ok(Some(Address {
+                    country_code,
+                    party_id,
+                    party,
+                }))
             }
-            _ => Err(malformed(format!("only one of the two {name}-* headers is present"))),
+            _ => Err(malformed(format!(
+                "only one of the two {name}-* headers is present"
+            ))),
         }
     }
 }
@@ -233,7 +270,10 @@ impl Fields {
 fn content_length(value: Option<Bytes>) -> Result<Option<usize>, Refusal> {
     let Some(value) = value else { return Ok(None) };
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let length = std::str::from_utf8(&value).ok().filter(|_| digits).map(str::parse::<usize>);
+    let length = std::str::from_utf8(&value)
+        .ok()
+        .filter(|_| digits)
+        .map(str::parse::<usize>);
     match length {
         Some(Ok(length)) => Ok(Some(length)),
         // Digits beyond any number are a body beyond any limit.
@@ -254,7 +294,8 @@ impl Place {
     /// `/ocpi/{role}/{version}/{module}`, `/ocpi/{version}/{role}/{module}` (as existing nodes serve
     /// charging profiles) and `/ocpi/custom/{role}/{module}`.
     fn find(path: &Bytes) -> Result<Self, Refusal> {
-        Self::read(path).ok_or_else(|| Refusal::new(Kind::NoSuchPath, "nothing is served under this path"))
+        Self::read(path)
+            .ok_or_else(|| Refusal::new(Kind::NoSuchPath, "nothing is served under this path"))
     }
 
     fn read(path: &[u8]) -> Option<Self> {
@@ -277,10 +318,20 @@ impl Place {
         let module = Module::from_id(third);
         let custom = matches!(module, Module::Custom(_));
         let known_id = (1..=64).contains(&third.len())
-            && third.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            && third
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         // A standard module has one spelling and a custom one its own door: no second way round a rule.
-        (custom == version.is_none() && known_id && !module.is_configuration() && (custom || module.as_str() == third))
-            .then_some(Self { version, module, role, suffix_at })
+        (custom == version.is_none()
+            && known_id
+            && !module.is_configuration()
+            && (custom || module.as_str() == third))
+            .then_some(Self {
+                version,
+                module,
+                role,
+                suffix_at,
+            })
     }
 }
 
@@ -289,10 +340,12 @@ fn check_path(path: &[u8]) -> Result<(), Refusal> {
     check_percent(path)?;
     for segment in path.split(|byte| *byte == b'/') {
         let decoded = decode(segment);
-        let climbs = decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|piece| {
-            let name = piece.split(|byte| *byte == b';').next().unwrap_or_default();
-            matches!(name, b"." | b"..")
-        });
+        let climbs = decoded
+            .split(|byte| matches!(byte, b'/' | b'\\'))
+            .any(|piece| {
+                let name = piece.split(|byte| *byte == b';').next().unwrap_or_default();
+                matches!(name, b"." | b"..")
+            });
         if climbs || decoded.contains(&b'\\') {
             return Err(malformed("the path contains a dot segment or a backslash"));
         }
@@ -330,7 +383,10 @@ pub(super) fn decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
-        match (first == b'%').then(|| tail.get(..2).and_then(hex_byte)).flatten() {
+        match (first == b'%')
+            .then(|| tail.get(..2).and_then(hex_byte))
+            .flatten()
+        {
             Some(byte) => {
                 out.push(byte);
                 rest = &tail[2..];
@@ -350,14 +406,26 @@ mod tests {
 
     fn place(path: &str) -> Option<(Option<Version>, String, InterfaceRole, String)> {
         let found = Place::read(path.as_bytes())?;
-        Some((found.version, found.module.as_str().into(), found.role, path[found.suffix_at..].into()))
+        Some((
+            found.version,
+            found.module.as_str().into(),
+            found.role,
+            path[found.suffix_at..].into(),
+        ))
     }
 
     #[test]
     fn the_three_doors_are_found() {
-        let (v, s, r) = (Some(Version::V2_2_1), InterfaceRole::Sender, InterfaceRole::Receiver);
+        let (v, s, r) = (
+            Some(Version::V2_2_1),
+            InterfaceRole::Sender,
+            InterfaceRole::Receiver,
+        );
         let own = |text: &str| text.to_owned();
-        assert_eq!(place("/ocpi/sender/2.2.1/locations"), Some((v, own("locations"), s, own(""))));
+        assert_eq!(
+            place("/ocpi/sender/2.2.1/locations"),
+            Some((v, own("locations"), s, own("")))
+        );
         assert_eq!(
             place("/ocpi/2.2.1/receiver/chargingprofiles/S%201"),
             Some((v, own("chargingprofiles"), r, own("/S%201")))
@@ -386,7 +454,15 @@ mod tests {
 
     #[test]
     fn test_a16_paths_that_climb_are_refused() {
-        for path in ["/a/../b", "/a/%2e%2E/b", "/a/..%2Fb", "/a/.%2e", "/a/..;x/b", "/a\\b", "/a/%5c.."] {
+        for path in [
+            "/a/../b",
+            "/a/%2e%2E/b",
+            "/a/..%2Fb",
+            "/a/.%2e",
+            "/a/..;x/b",
+            "/a\\b",
+            "/a/%5c..",
+        ] {
             assert!(check_path(path.as_bytes()).is_err(), "{path}");
         }
         for path in ["/a/b%2Fc/d%20e", "/a//b", "/a/...", "/a/.b", "/ä"] {

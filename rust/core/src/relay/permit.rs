@@ -33,17 +33,30 @@ pub(super) fn permit<P: Ports>(
         .live
         .enter_as_sender(limits.in_flight_per_platform)
         .ok_or_else(|| {
-            Refusal::new(Kind::TooManyRequests, "too many requests of this platform are in work")
+            Refusal::new(
+                Kind::TooManyRequests,
+                "too many requests of this platform are in work",
+            )
         })?;
     let to = target
         .platform
         .live
         .enter_as_receiver(limits.in_flight_per_receiver)
         .ok_or_else(|| Refusal::new(Kind::ReceiverBusy, "the receiver does not keep up"))?;
-    if !target.platform.live.may_try(walk.ports.clock().monotonic(), &walk.node.breaker) {
-        return Err(Refusal::new(Kind::ReceiverBusy, "the receiver has not answered for a while"));
+    if !target
+        .platform
+        .live
+        .may_try(walk.ports.clock().monotonic(), &walk.node.breaker)
+    {
+        return Err(Refusal::new(
+            Kind::ReceiverBusy,
+            "the receiver has not answered for a while",
+        ));
     }
-    Ok(Permit { endpoint, places: (from, to) })
+    Ok(Permit {
+        endpoint,
+        places: (from, to),
+    })
 }
 
 /// The part without side effects; also what `explain` asks.
@@ -59,10 +72,16 @@ pub(super) fn allowed<P: Ports>(
             return Err(Refusal::new(Kind::NotConnected, "the receiver is offline"));
         }
         PlatformStatus::Planned => {
-            return Err(Refusal::new(Kind::NotConnected, "the receiver is listed but not connected"));
+            return Err(Refusal::new(
+                Kind::NotConnected,
+                "the receiver is listed but not connected",
+            ));
         }
         PlatformStatus::Suspended => {
-            return Err(Refusal::new(Kind::NotConnected, "the receiver is suspended"));
+            return Err(Refusal::new(
+                Kind::NotConnected,
+                "the receiver is suspended",
+            ));
         }
     }
     walk.record.rule = Some(target.platform.rules.mode.as_str());
@@ -79,6 +98,9 @@ pub(super) fn allowed<P: Ports>(
         .endpoint(target.platform.version, &envelope.module, envelope.role)
         .map(|endpoint| Some(endpoint.to_owned()))
         .ok_or_else(|| {
-            Refusal::new(Kind::NotOffered, "Receiver does not support the requested module")
+            Refusal::new(
+                Kind::NotOffered,
+                "Receiver does not support the requested module",
+            )
         })
 }

@@ -180,8 +180,11 @@ pub trait Journal: Send + Sync {
     /// Writes down a link before anybody can call it.
     fn reserve(&self, link: Link) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Fills in the URL of a reserved link.
-    fn fill(&self, id: String, url: String)
-    -> impl Future<Output = Result<(), JournalError>> + Send;
+    fn fill(
+        &self,
+        id: String,
+        url: String,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// The link of that id, expired or not; `None` if there is none.
     fn find(&self, id: String) -> impl Future<Output = Result<Option<Link>, JournalError>> + Send;
 }

@@ -182,14 +182,21 @@ impl Record {
         if let Some(stage) = ended {
             let spent = now.saturating_sub(self.entered_at).as_micros();
             let slot = &mut self.stage_us[stage as usize];
-            *slot = Some(slot.unwrap_or(0).saturating_add(u32::try_from(spent).unwrap_or(u32::MAX)));
+            *slot = Some(
+                slot.unwrap_or(0)
+                    .saturating_add(u32::try_from(spent).unwrap_or(u32::MAX)),
+            );
         }
         self.entered_at = now;
     }
 
     /// Microseconds in all stages together.
     pub fn total_us(&self) -> u64 {
-        self.stage_us.iter().flatten().map(|us| u64::from(*us)).sum()
+        self.stage_us
+            .iter()
+            .flatten()
+            .map(|us| u64::from(*us))
+            .sum()
     }
 }
 

@@ -11,18 +11,26 @@ pub(super) async fn reserve<P: Ports>(
     sealed: &Sealed,
 ) -> Result<(), Refusal> {
     walk.enter(Stage::Reserve);
-    let Some(link) = &sealed.reservation else { return Ok(()) };
-    walk.ports.journal().reserve(link.clone()).await.map_err(refusal)
+    let Some(link) = &sealed.reservation else {
+        return Ok(());
+    };
+    walk.ports
+        .journal()
+        .reserve(link.clone())
+        .await
+        .map_err(refusal)
 }
 
 /// What a failed store means for a message that has not left yet.
 pub(super) fn refusal(error: JournalError) -> Refusal {
     match error {
-        JournalError::Unavailable => {
-            Refusal::new(Kind::StoreUnavailable, "the hub cannot write down the message's links now")
-        }
-        JournalError::Full => {
-            Refusal::new(Kind::TooManyRequests, "this platform holds too many open links")
-        }
+        JournalError::Unavailable => Refusal::new(
+            Kind::StoreUnavailable,
+            "the hub cannot write down the message's links now",
+        ),
+        JournalError::Full => Refusal::new(
+            Kind::TooManyRequests,
+            "this platform holds too many open links",
+        ),
     }
 }

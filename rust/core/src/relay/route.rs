@@ -37,22 +37,34 @@ pub(super) fn find<P: Ports>(walk: &mut Walk<'_, P>, to: Party) -> Result<Target
     if let Some(platform) = walk.table.local_party(to).cloned() {
         walk.record.route = Some("platform");
         walk.record.receiver_platform = Some(platform.id);
-        return Ok(Target { party: to, platform });
+        return Ok(Target {
+            party: to,
+            platform,
+        });
     }
     if to == walk.node.party {
         walk.record.route = Some("hub");
-        return Err(Refusal::new(Kind::NotOffered, "the hub itself offers nothing here"));
+        return Err(Refusal::new(
+            Kind::NotOffered,
+            "the hub itself offers nothing here",
+        ));
     }
     let registered = walk.table.registered(to).map(|party| party.operator);
     match registered {
         Some(operator) if operator == walk.node.key.address() => {
             walk.record.route = Some("planned");
-            Err(Refusal::new(Kind::NotConnected, "the receiver is listed but not connected")
-                .stale(Stale::Receiver))
+            Err(Refusal::new(
+                Kind::NotConnected,
+                "the receiver is listed but not connected",
+            )
+            .stale(Stale::Receiver))
         }
         Some(_) => {
             walk.record.route = Some("node");
-            Err(Refusal::new(Kind::NotOffered, "the receiver's node cannot be reached from here"))
+            Err(Refusal::new(
+                Kind::NotOffered,
+                "the receiver's node cannot be reached from here",
+            ))
         }
         None => {
             walk.record.route = Some("unknown");

@@ -24,7 +24,7 @@ use super::reserve;
 use super::route::Target;
 use super::verify::{SignedRequest, Verified, container, pieces};
 use crate::json;
-use crate::notary::{Container, NumberForm, Notary, RESPONSE_URL_BODY, RESPONSE_URL_PARAMS};
+use crate::notary::{Container, Notary, NumberForm, RESPONSE_URL_BODY, RESPONSE_URL_PARAMS};
 use crate::ocpi::{InterfaceRole, Module, Version};
 use crate::table::{InFlight, Platform, TokenEncoding, origin_of};
 
@@ -65,15 +65,23 @@ pub(super) async fn seal<P: Ports>(
     permit: Permit,
 ) -> Result<Sealed, Refusal> {
     walk.enter(Stage::Seal);
-    let Verified { message, notary, sign_for_party } = verified;
+    let Verified {
+        message,
+        notary,
+        sign_for_party,
+    } = verified;
     let mut envelope = message.envelope;
     if envelope.correlation_id.is_none() {
         // Only unsigned messages come here without one: a signature covers it.
         envelope.correlation_id = Some(Bytes::from(uuid(walk.ports.random())));
-        walk.requester.adopt_correlation_id(envelope.correlation_id.clone());
+        walk.requester
+            .adopt_correlation_id(envelope.correlation_id.clone());
     }
     let mut signing = Signing::new(notary, sign_for_party);
-    let (url, body, reservation) = match (&permit.endpoint, response_url(walk, &envelope, &message.body)?) {
+    let (url, body, reservation) = match (
+        &permit.endpoint,
+        response_url(walk, &envelope, &message.body)?,
+    ) {
         (None, _) => {
             let url = follow(walk, &envelope, sender, target).await?;
             let query = url.split_once('?').map_or("", |(_, query)| query);
@@ -89,17 +97,34 @@ pub(super) async fn seal<P: Ports>(
             let link = callback_link(walk, &envelope, &message.body, &place, sender, target)?;
             let ours = callback_url(walk, &link, target);
             if ours.len() > URL_CHARS {
-                return Err(Refusal::new(Kind::BadParameter, "the hub cannot make a response_url short enough"));
+                return Err(Refusal::new(
+                    Kind::BadParameter,
+                    "the hub cannot make a response_url short enough",
+                ));
             }
             walk.record.rewritten = Some("response_url");
             let (envelope_after, body) = place.exchange(&envelope, &message.body, &ours);
-            signing.exchange(walk, &place, (&envelope, &message.body), (&envelope_after, &body), &ours)?;
+            signing.exchange(
+                walk,
+                &place,
+                (&envelope, &message.body),
+                (&envelope_after, &body),
+                &ours,
+            )?;
             envelope = envelope_after;
-            (join(endpoint, &envelope.suffix, &envelope.query), body, Some(link))
+            (
+                join(endpoint, &envelope.suffix, &envelope.query),
+                body,
+                Some(link),
+            )
         }
         (Some(endpoint), None) => {
             let reservation = location_link(walk, &envelope, sender, target);
-            (join(endpoint, &envelope.suffix, &envelope.query), message.body, reservation)
+            (
+                join(endpoint, &envelope.suffix, &envelope.query),
+                message.body,
+                reservation,
+            )
         }
     };
     let (signature, container) = signing.finish(walk, &envelope, &body)?;
@@ -128,7 +153,11 @@ pub(super) async fn seal<P: Ports>(
         deadline: Duration::from_millis(walk.node.settings.relay.deadline_ms),
         response_bytes: walk.node.settings.limits.response_bytes,
     };
-    Ok(Sealed { outgoing, reservation, sent })
+    Ok(Sealed {
+        outgoing,
+        reservation,
+        sent,
+    })
 }
 
 /// The head that goes out: from our list, never by deletion from theirs (`safety.md` A13, A14).
@@ -146,7 +175,10 @@ fn head<P: Ports>(
     if let Some(id) = envelope.correlation_id {
         head.push(("x-correlation-id", id));
     }
-    head.push(("ocpi-from-country-code", sender.address.country_code.clone()));
+    head.push((
+        "ocpi-from-country-code",
+        sender.address.country_code.clone(),
+    ));
     head.push(("ocpi-from-party-id", sender.address.party_id.clone()));
     if let Some(to) = envelope.to {
         head.push(("ocpi-to-country-code", to.country_code));
@@ -175,17 +207,32 @@ fn authorization(platform: &Platform) -> Bytes {
 fn uuid(random: &impl super::ports::Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
-    uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().to_string()
+    uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .hyphenated()
+        .to_string()
 }
 
 /// The endpoint, the suffix and the query, joined without touching a byte of them.
 pub(super) fn join(endpoint: &str, suffix: &[u8], query: &[u8]) -> String {
-    let (base, own_query) = endpoint.split_once('?').map_or((endpoint, ""), |(b, q)| (b, q));
+    let (base, own_query) = endpoint
+        .split_once('?')
+        .map_or((endpoint, ""), |(b, q)| (b, q));
     // Both were checked to be free of blanks and control bytes in `parse`.
-    let (suffix, query) = (String::from_utf8_lossy(suffix), String::from_utf8_lossy(query));
-    let queries: Vec<&str> = [own_query, &query].into_iter().filter(|q| !q.is_empty()).collect();
+    let (suffix, query) = (
+        String::from_utf8_lossy(suffix),
+        String::from_utf8_lossy(query),
+    );
+    let queries: Vec<&str> = [own_query, &query]
+        .into_iter()
+        .filter(|q| !q.is_empty())
+        .collect();
     let mark = if queries.is_empty() { "" } else { "?" };
-    format!("{}{suffix}{mark}{}", base.trim_end_matches('/'), queries.join("&"))
+    format!(
+        "{}{suffix}{mark}{}",
+        base.trim_end_matches('/'),
+        queries.join("&")
+    )
 }
 
 /// Who signs what goes out, and how.
@@ -198,7 +245,11 @@ struct Signing {
 
 impl Signing {
     fn new(notary: Option<Notary>, sign_for_party: bool) -> Self {
-        Self { container: container(notary.as_ref()), notary, afresh: sign_for_party }
+        Self {
+            container: container(notary.as_ref()),
+            notary,
+            afresh: sign_for_party,
+        }
     }
 
     /// Drops a signature that no longer fits; a message that was signed is signed again.
@@ -215,13 +266,21 @@ impl Signing {
         after: (&Envelope, &[u8]),
         ours: &str,
     ) -> Result<(), Refusal> {
-        let Some(notary) = self.notary.take() else { return Ok(()) };
+        let Some(notary) = self.notary.take() else {
+            return Ok(());
+        };
         let before = SignedRequest::new(before.0, before.1, false);
         let after = SignedRequest::new(after.0, after.1, false);
-        let after = if place.in_query() { after.with_response_url(ours) } else { after };
+        let after = if place.in_query() {
+            after.with_response_url(ours)
+        } else {
+            after
+        };
         let limits = &walk.node.notary_limits;
         let resigned = before.with_values(|before| {
-            after.with_values(|after| notary.resign(before, after, &[place.path()], &walk.node.key, limits))
+            after.with_values(|after| {
+                notary.resign(before, after, &[place.path()], &walk.node.key, limits)
+            })
         });
         self.notary = Some(resigned.map_err(|error| {
             Refusal::new(Kind::Signature, format!("Invalid signature: {error}"))
@@ -239,10 +298,18 @@ impl Signing {
         let notary = if self.afresh {
             let values = SignedRequest::new(envelope, body, false);
             let signed = values.with_values(|values| {
-                Notary::sign(values, &walk.node.key, NumberForm::Js, &walk.node.notary_limits)
+                Notary::sign(
+                    values,
+                    &walk.node.key,
+                    NumberForm::Js,
+                    &walk.node.notary_limits,
+                )
             });
             Some(signed.map_err(|error| {
-                Refusal::new(Kind::Signature, format!("the hub cannot sign this message: {error}"))
+                Refusal::new(
+                    Kind::Signature,
+                    format!("the hub cannot sign this message: {error}"),
+                )
             })?)
         } else {
             self.notary
@@ -259,8 +326,14 @@ impl Signing {
 
 /// Where a request carries its `response_url`.
 enum ResponseUrl {
-    Body { range: std::ops::Range<usize>, url: String },
-    Query { range: std::ops::Range<usize>, url: String },
+    Body {
+        range: std::ops::Range<usize>,
+        url: String,
+    },
+    Query {
+        range: std::ops::Range<usize>,
+        url: String,
+    },
 }
 
 impl ResponseUrl {
@@ -275,7 +348,11 @@ impl ResponseUrl {
     }
 
     fn path(&self) -> &'static str {
-        if self.in_query() { RESPONSE_URL_PARAMS } else { RESPONSE_URL_BODY }
+        if self.in_query() {
+            RESPONSE_URL_PARAMS
+        } else {
+            RESPONSE_URL_BODY
+        }
     }
 
     /// Envelope and body with our URL in its place; every other byte stays.
@@ -284,7 +361,10 @@ impl ResponseUrl {
         match self {
             Self::Body { range, .. } => {
                 let quoted = json::quote(ours);
-                (envelope, Bytes::from(json::splice(body, range.clone(), quoted.as_bytes())))
+                (
+                    envelope,
+                    Bytes::from(json::splice(body, range.clone(), quoted.as_bytes())),
+                )
             }
             Self::Query { range, .. } => {
                 let mut query = envelope.query.to_vec();
@@ -298,14 +378,15 @@ impl ResponseUrl {
 
 /// A URL as a query value: everything but unreserved characters encoded.
 fn percent_encode(url: &str) -> String {
-    url.bytes().fold(String::with_capacity(url.len() * 2), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
+    url.bytes()
+        .fold(String::with_capacity(url.len() * 2), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                out.push(byte as char);
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+            out
+        })
 }
 
 /// Finds the `response_url` of a command or charging profile, if this is one (`ocpi-hub.md` 2.11).
@@ -343,7 +424,10 @@ fn in_query(query: &[u8]) -> Result<Option<ResponseUrl>, Refusal> {
         if decode(name) == b"response_url" {
             let start = value.as_ptr() as usize - query.as_ptr() as usize;
             let url = String::from_utf8_lossy(&decode(value)).into_owned();
-            let here = ResponseUrl::Query { range: start..start + value.len(), url };
+            let here = ResponseUrl::Query {
+                range: start..start + value.len(),
+                url,
+            };
             if found.replace(here).is_some() {
                 return Err(Refusal::new(Kind::Malformed, "response_url is there twice"));
             }
@@ -366,7 +450,9 @@ fn callback_link<P: Ports>(
         return Err(bad("response_url is longer than 255 characters"));
     }
     if !lies_on(place.url(), &sender.platform) {
-        return Err(bad("response_url is not on an origin of the sending platform"));
+        return Err(bad(
+            "response_url is not on an origin of the sending platform",
+        ));
     }
     let settings = &walk.node.settings.links;
     let now = walk.ports.clock().unix_millis();
@@ -377,7 +463,9 @@ fn callback_link<P: Ports>(
                 .ok()
                 .filter(|name| {
                     (1..=64).contains(&name.len())
-                        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                        && name
+                            .bytes()
+                            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
                 })
                 .ok_or_else(|| bad("the command's name is missing or unusable"))?;
             let ttl = now + settings.command_ttl_s * 1_000;
@@ -484,7 +572,9 @@ fn link_use(envelope: &Envelope) -> Option<LinkUse<'_>> {
 }
 
 fn segments(suffix: &[u8]) -> impl Iterator<Item = &[u8]> {
-    suffix.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
+    suffix
+        .split(|byte| *byte == b'/')
+        .filter(|segment| !segment.is_empty())
 }
 
 /// The URL behind the link that this request follows; unknown, foreign and expired are one refusal.
@@ -506,10 +596,13 @@ async fn follow<P: Ports>(
             };
             walk.node.page_links.open(text, &binding, now)
         }
-        LinkUse::Stored { place, id } => stored(walk, envelope, sender, target, place, id, now).await?,
+        LinkUse::Stored { place, id } => {
+            stored(walk, envelope, sender, target, place, id, now).await?
+        }
     };
     // A platform that left or moved takes its origins with it: its old URLs are never called.
-    url.filter(|url| lies_on(url, &target.platform)).ok_or_else(unknown)
+    url.filter(|url| lies_on(url, &target.platform))
+        .ok_or_else(unknown)
 }
 
 async fn stored<P: Ports>(
@@ -521,8 +614,15 @@ async fn stored<P: Ports>(
     id: &[u8],
     now: i64,
 ) -> Result<Option<String>, Refusal> {
-    let Some(id) = std::str::from_utf8(id).ok().filter(|id| id.len() == 32) else { return Ok(None) };
-    let link = walk.ports.journal().find(id.to_owned()).await.map_err(reserve::refusal)?;
+    let Some(id) = std::str::from_utf8(id).ok().filter(|id| id.len() == 32) else {
+        return Ok(None);
+    };
+    let link = walk
+        .ports
+        .journal()
+        .find(id.to_owned())
+        .await
+        .map_err(reserve::refusal)?;
     Ok(link
         .filter(|link| {
             link.caller == sender.party
@@ -540,8 +640,12 @@ async fn stored<P: Ports>(
 /// Whether a URL lies on an origin of a platform and hides nothing (`safety.md` A84, I07). The parser
 /// is the one that also decides where to connect.
 pub(super) fn lies_on(text: &str, platform: &Platform) -> bool {
-    let plain = text.bytes().all(|byte| byte > b' ' && byte != 0x7f && byte != b'\\');
-    let Some(url) = plain.then(|| url::Url::parse(text).ok()).flatten() else { return false };
+    let plain = text
+        .bytes()
+        .all(|byte| byte > b' ' && byte != 0x7f && byte != b'\\');
+    let Some(url) = plain.then(|| url::Url::parse(text).ok()).flatten() else {
+        return false;
+    };
     url.username().is_empty()
         && url.password().is_none()
         && url.fragment().is_none()
@@ -564,7 +668,12 @@ mod tests {
     fn endpoint_suffix_and_query_are_joined_without_change() {
         for (endpoint, suffix, query, url) in [
             ("https://a/b", "", "", "https://a/b"),
-            ("https://a/b/", "/c%20d/", "x=%2B", "https://a/b/c%20d/?x=%2B"),
+            (
+                "https://a/b/",
+                "/c%20d/",
+                "x=%2B",
+                "https://a/b/c%20d/?x=%2B",
+            ),
             ("https://a/b?k=1", "/c", "x=1", "https://a/b/c?k=1&x=1"),
             ("https://a/b?k=1", "", "", "https://a/b?k=1"),
         ] {

@@ -10,7 +10,9 @@ pub(super) fn settle<P: Ports>(mut walk: Walk<'_, P>, reply: &Reply) {
     let now = walk.ports.clock().unix_millis();
     let seen = [
         walk.record.sender_platform,
-        walk.record.receiver_platform.filter(|_| walk.record.outcome == Some(Outcome::Answered)),
+        walk.record
+            .receiver_platform
+            .filter(|_| walk.record.outcome == Some(Outcome::Answered)),
     ];
     for platform in seen.into_iter().flatten() {
         if let Some(platform) = walk.table.platform(platform) {
@@ -18,7 +20,8 @@ pub(super) fn settle<P: Ports>(mut walk: Walk<'_, P>, reply: &Reply) {
         }
     }
     walk.record.http_status = Some(reply.status);
-    walk.record.clocked(Some(Stage::Settle), walk.ports.clock().monotonic());
+    walk.record
+        .clocked(Some(Stage::Settle), walk.ports.clock().monotonic());
     walk.node.metrics.finish(&walk.record);
     walk.ports.record(&walk.record);
 }

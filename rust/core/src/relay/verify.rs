@@ -54,7 +54,11 @@ pub(super) fn verify<P: Ports>(
         Refusal::new(Kind::Signature, text)
     })?;
     walk.record.signature = Some(signer);
-    Ok(Verified { message, notary: Some(notary), sign_for_party: false })
+    Ok(Verified {
+        message,
+        notary: Some(notary),
+        sign_for_party: false,
+    })
 }
 
 fn unsigned<P: Ports>(
@@ -70,8 +74,16 @@ fn unsigned<P: Ports>(
         walk.record.signature_reason = Some("missing");
         return Err(Refusal::new(Kind::Signature, "Missing OCN Signature"));
     }
-    walk.record.signature = Some(if sign_for_party { Signature::ForParty } else { Signature::Absent });
-    Ok(Verified { message, notary: None, sign_for_party })
+    walk.record.signature = Some(if sign_for_party {
+        Signature::ForParty
+    } else {
+        Signature::Absent
+    });
+    Ok(Verified {
+        message,
+        notary: None,
+        sign_for_party,
+    })
 }
 
 /// Who signed in the end, judged with the registry: the party itself or its operator. Every other
@@ -95,12 +107,22 @@ pub(super) fn signer<P: Ports>(
     }
     let origin = verdict.chain.last().unwrap_or(&verdict.signatory);
     if !own(origin) {
-        return Err("the first signatory of the chain is neither the party nor its operator".into());
+        return Err(
+            "the first signatory of the chain is neither the party nor its operator".into(),
+        );
     }
-    if verdict.chain.iter().any(|signatory| !own(signatory) && walk.table.operator(signatory).is_none()) {
+    if verdict
+        .chain
+        .iter()
+        .any(|signatory| !own(signatory) && walk.table.operator(signatory).is_none())
+    {
         return Err("a signatory of the chain is not known to the registry".into());
     }
-    Ok(if *origin == registered.address { Signature::Party } else { Signature::Operator })
+    Ok(if *origin == registered.address {
+        Signature::Party
+    } else {
+        Signature::Operator
+    })
 }
 
 /// Whether a signature takes the body as one piece of text, as existing nodes do for custom modules.
@@ -132,7 +154,12 @@ impl<'a> SignedRequest<'a> {
             headers.push(("ocpi-to-country-code", text(&to.country_code)));
             headers.push(("ocpi-to-party-id", text(&to.party_id)));
         }
-        Self { headers, params: params(&envelope.query), body, text_body }
+        Self {
+            headers,
+            params: params(&envelope.query),
+            body,
+            text_body,
+        }
     }
 
     /// The same with another value of `response_url` among the parameters.
@@ -147,15 +174,24 @@ impl<'a> SignedRequest<'a> {
 
     /// Lends the values.
     pub(super) fn with_values<T>(&self, use_values: impl FnOnce(&Values<'_>) -> T) -> T {
-        let params: Vec<(&str, &str)> =
-            self.params.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let params: Vec<(&str, &str)> = self
+            .params
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         let values = Values {
             headers: Part::Pairs(&self.headers),
-            params: if params.is_empty() { Part::Absent } else { Part::Pairs(&params) },
+            params: if params.is_empty() {
+                Part::Absent
+            } else {
+                Part::Pairs(&params)
+            },
             body: match (self.body.is_empty(), self.text_body) {
                 (true, _) => Part::Absent,
                 (false, false) => Part::Json(self.body),
-                (false, true) => std::str::from_utf8(self.body).map_or(Part::Json(self.body), Part::Text),
+                (false, true) => {
+                    std::str::from_utf8(self.body).map_or(Part::Json(self.body), Part::Text)
+                }
             },
         };
         use_values(&values)
@@ -184,9 +220,15 @@ pub(super) fn pieces(query: &[u8]) -> Vec<(&[u8], &[u8])> {
         let end = piece_end(rest);
         let piece = &rest[..end];
         rest = rest.get(end + 1..).unwrap_or_default();
-        let equals = piece.iter().position(|byte| *byte == b'=').unwrap_or(piece.len());
+        let equals = piece
+            .iter()
+            .position(|byte| *byte == b'=')
+            .unwrap_or(piece.len());
         if !piece.is_empty() {
-            pieces.push((&piece[..equals], piece.get(equals + 1..).unwrap_or_default()));
+            pieces.push((
+                &piece[..equals],
+                piece.get(equals + 1..).unwrap_or_default(),
+            ));
         }
     }
     pieces
@@ -195,7 +237,10 @@ pub(super) fn pieces(query: &[u8]) -> Vec<(&[u8], &[u8])> {
 /// Where the first piece of a query ends.
 fn piece_end(query: &[u8]) -> usize {
     let end = |from: usize| {
-        query[from..].iter().position(|byte| *byte == b'&').map_or(query.len(), |at| from + at)
+        query[from..]
+            .iter()
+            .position(|byte| *byte == b'&')
+            .map_or(query.len(), |at| from + at)
     };
     let first = end(0);
     if !query.starts_with(b"response_url=http://") && !query.starts_with(b"response_url=https://") {
@@ -237,9 +282,17 @@ mod tests {
         let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             read("limit=10&date_from=2026-01-01T00:00:00%2B01:00&x=a%20b&date_to=1+1"),
-            [own("limit", "10"), own("date_from", "2026-01-01T00:00:00+01:00"), own("x", "a b"), own("date_to", "1+1")]
+            [
+                own("limit", "10"),
+                own("date_from", "2026-01-01T00:00:00+01:00"),
+                own("x", "a b"),
+                own("date_to", "1+1")
+            ]
         );
-        assert_eq!(read("a&b=&&c=d=e"), [own("a", ""), own("b", ""), own("c", "d=e")]);
+        assert_eq!(
+            read("a&b=&&c=d=e"),
+            [own("a", ""), own("b", ""), own("c", "d=e")]
+        );
     }
 
     #[test]
@@ -247,11 +300,17 @@ mod tests {
         let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             read("duration=900&response_url=https://msp.example/r?id=5&x=y"),
-            [own("duration", "900"), own("response_url", "https://msp.example/r?id=5&x=y")]
+            [
+                own("duration", "900"),
+                own("response_url", "https://msp.example/r?id=5&x=y")
+            ]
         );
         assert_eq!(
             read("response_url=https://msp.example/r?id=5&duration=900"),
-            [own("response_url", "https://msp.example/r?id=5"), own("duration", "900")]
+            [
+                own("response_url", "https://msp.example/r?id=5"),
+                own("duration", "900")
+            ]
         );
         assert_eq!(
             read("response_url=https%3A%2F%2Fmsp.example%2Fr&x=y"),

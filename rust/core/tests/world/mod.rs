@@ -8,8 +8,8 @@ use bytes::Bytes;
 use ocn_core::eth::SigningKey;
 use ocn_core::notary::{Container, Limits, Notary, NumberForm, Part, Policy, Values};
 use ocn_core::relay::ports::{
-    Answer, Body, BodyError, Clock, Departure, Journal, JournalError, Link, Outbound, Outgoing, Ports, Random,
-    SendError,
+    Answer, Body, BodyError, Clock, Departure, Journal, JournalError, Link, Outbound, Outgoing,
+    Ports, Random, SendError,
 };
 use ocn_core::relay::record::Record;
 use ocn_core::relay::{Head, Node, Reply, Settings, relay};
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 type Answerer = dyn Fn(&Outgoing) -> Result<Answer, SendError> + Send + Sync;
 
 /// The receiver: records what it gets, answers as told.
-pub struct Receiver {
+pub(crate) struct Receiver {
     journal: Mutex<Vec<Outgoing>>,
     answer: Mutex<std::sync::Arc<Answerer>>,
 }
@@ -39,14 +39,18 @@ impl Outbound for Receiver {
 
 /// The store: rows in memory, or out of order.
 #[derive(Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     links: Mutex<HashMap<String, Link>>,
     broken: Mutex<bool>,
 }
 
 impl Rows {
     fn working(&self) -> Result<(), JournalError> {
-        if *self.broken.lock().unwrap() { Err(JournalError::Unavailable) } else { Ok(()) }
+        if *self.broken.lock().unwrap() {
+            Err(JournalError::Unavailable)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -70,16 +74,20 @@ impl Journal for Rows {
 }
 
 /// A clock that can blow up when it is asked for the n-th time, which happens inside a stage.
-pub struct Planted {
-    pub asked: AtomicU64,
-    pub blows_at: AtomicU64,
-    pub millis: AtomicU64,
+pub(crate) struct Planted {
+    pub(crate) asked: AtomicU64,
+    pub(crate) blows_at: AtomicU64,
+    pub(crate) millis: AtomicU64,
 }
 
 impl Clock for Planted {
     fn monotonic(&self) -> Duration {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        assert_ne!(asked, self.blows_at.load(Ordering::Relaxed), "planted fault");
+        assert_ne!(
+            asked,
+            self.blows_at.load(Ordering::Relaxed),
+            "planted fault"
+        );
         Duration::from_micros(asked * 10)
     }
 
@@ -89,7 +97,7 @@ impl Clock for Planted {
 }
 
 /// Bytes that differ from call to call and are the same in every run.
-pub struct Counting(AtomicU64);
+pub(crate) struct Counting(AtomicU64);
 
 impl Random for Counting {
     fn fill(&self, bytes: &mut [u8]) {
@@ -100,9 +108,9 @@ impl Random for Counting {
     }
 }
 
-pub struct World {
-    pub node: Node,
-    pub clock: Planted,
+pub(crate) struct World {
+    pub(crate) node: Node,
+    pub(crate) clock: Planted,
     receiver: Receiver,
     rows: Rows,
     random: Counting,
@@ -132,7 +140,7 @@ impl Ports for World {
 }
 
 /// A body that is already here.
-pub struct Whole(pub Bytes);
+pub(crate) struct Whole(pub(crate) Bytes);
 
 impl Body for Whole {
     async fn read(self) -> Result<Bytes, BodyError> {
@@ -143,22 +151,22 @@ impl Body for Whole {
 const MSP_TOKEN: &str = "token-c-of-the-msp";
 const CPO_TOKEN: &str = "token-c-of-the-cpo";
 /// What the clock says, Unix milliseconds.
-pub const NOW: u64 = 1_790_000_000_000;
+pub(crate) const NOW: u64 = 1_790_000_000_000;
 
-pub fn key(byte: u8) -> SigningKey {
+pub(crate) fn key(byte: u8) -> SigningKey {
     SigningKey::from_bytes(&[byte; 32]).unwrap()
 }
-pub fn node_key() -> SigningKey {
+pub(crate) fn node_key() -> SigningKey {
     key(1)
 }
-pub fn msp_key() -> SigningKey {
+pub(crate) fn msp_key() -> SigningKey {
     key(2)
 }
-pub fn cpo_key() -> SigningKey {
+pub(crate) fn cpo_key() -> SigningKey {
     key(3)
 }
 
-pub fn settings() -> Value {
+pub(crate) fn settings() -> Value {
     json!({
         "node": {"url": "https://hub.example/", "country_code": "NL", "party_id": "HUB"},
         "http": {"target_bytes": 8192, "body_bytes": 8_388_608},
@@ -175,8 +183,16 @@ pub fn settings() -> Value {
 }
 
 fn platform(id: i64, party: &str, role: &str, token: &str, origin: &str) -> Value {
-    let modules =
-        ["locations", "sessions", "cdrs", "tariffs", "tokens", "commands", "chargingprofiles", "nltnm-x"];
+    let modules = [
+        "locations",
+        "sessions",
+        "cdrs",
+        "tariffs",
+        "tokens",
+        "commands",
+        "chargingprofiles",
+        "nltnm-x",
+    ];
     let endpoints: Vec<Value> = modules
         .iter()
         .flat_map(|module| {
@@ -186,7 +202,10 @@ fn platform(id: i64, party: &str, role: &str, token: &str, origin: &str) -> Valu
             })
         })
         .collect();
-    let digest: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(token)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     json!({"id": id, "status": "CONNECTED", "version": "2.2.1",
         "parties": [{"country_code": "DE", "party_id": party, "role": role}],
         "tokens": [{"digest": digest, "expires_at": null}],
@@ -197,8 +216,11 @@ fn platform(id: i64, party: &str, role: &str, token: &str, origin: &str) -> Valu
 }
 
 /// The table: MSP and CPO connected here, NEW listed here, FAR on another node.
-pub fn change() -> Value {
-    let (operator, other) = (node_key().address().to_string(), key(9).address().to_string());
+pub(crate) fn change() -> Value {
+    let (operator, other) = (
+        node_key().address().to_string(),
+        key(9).address().to_string(),
+    );
     let party = |country: &str, id: &str, address: SigningKey, operator: &str| {
         json!({"country_code": country, "party_id": id, "address": address.address().to_string(),
             "operator": operator, "roles": ["CPO"], "modules": []})
@@ -218,20 +240,28 @@ pub fn change() -> Value {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(settings(), change())
     }
 
-    pub fn with(settings: Value, change: Value) -> Self {
+    pub(crate) fn with(settings: Value, change: Value) -> Self {
         let settings: Settings = serde_json::from_value(settings).unwrap();
         let node = Node::new(settings, node_key(), vec![(1, [5; 32])]).unwrap();
-        node.table.apply(Change::parse(change.to_string().as_bytes()).unwrap()).unwrap();
+        node.table
+            .apply(Change::parse(change.to_string().as_bytes()).unwrap())
+            .unwrap();
         let world = Self {
             node,
-            clock: Planted { asked: 0.into(), blows_at: 0.into(), millis: NOW.into() },
+            clock: Planted {
+                asked: 0.into(),
+                blows_at: 0.into(),
+                millis: NOW.into(),
+            },
             receiver: Receiver {
                 journal: Mutex::default(),
-                answer: Mutex::new(std::sync::Arc::new(|_| Err(SendError::NotSent("no answer set")))),
+                answer: Mutex::new(std::sync::Arc::new(|_| {
+                    Err(SendError::NotSent("no answer set"))
+                })),
             },
             rows: Rows::default(),
             random: Counting(0.into()),
@@ -239,57 +269,68 @@ impl World {
         };
         world.answers(|request| {
             let is_cpo = request.url.starts_with("https://cpo.example");
-            Ok(signed_answer(if is_cpo { cpo_key() } else { msp_key() }, &[], &plain_body()))
+            Ok(signed_answer(
+                if is_cpo { cpo_key() } else { msp_key() },
+                &[],
+                &plain_body(),
+            ))
         });
         world
     }
 
     /// How the receiver answers from now on.
-    pub fn answers(&self, answer: impl Fn(&Outgoing) -> Result<Answer, SendError> + Send + Sync + 'static) {
+    pub(crate) fn answers(
+        &self,
+        answer: impl Fn(&Outgoing) -> Result<Answer, SendError> + Send + Sync + 'static,
+    ) {
         *self.receiver.answer.lock().unwrap() = std::sync::Arc::new(answer);
     }
 
-    pub fn break_the_store(&self) {
+    pub(crate) fn break_the_store(&self) {
         *self.rows.broken.lock().unwrap() = true;
     }
 
-    pub async fn send(&self, request: Request) -> Reply {
+    pub(crate) async fn send(&self, request: Request) -> Reply {
         self.send_with(request, &Departure::default()).await
     }
 
-    pub async fn send_with(&self, request: Request, departure: &Departure) -> Reply {
+    pub(crate) async fn send_with(&self, request: Request, departure: &Departure) -> Reply {
         let (head, body) = request.finish();
         relay(head, Whole(body), &self.node, self, departure).await
     }
 
-    pub fn delivered(&self) -> Vec<Outgoing> {
+    pub(crate) fn delivered(&self) -> Vec<Outgoing> {
         self.receiver.journal.lock().unwrap().clone()
     }
 
-    pub fn links(&self) -> HashMap<String, Link> {
+    pub(crate) fn links(&self) -> HashMap<String, Link> {
         self.rows.links.lock().unwrap().clone()
     }
 
-    pub fn last_record(&self) -> Record {
-        self.records.lock().unwrap().last().unwrap().clone()
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.records.lock().unwrap().clone()
+    }
+
+    pub(crate) fn last_record(&self) -> Record {
+        self.records().pop().unwrap()
     }
 }
 
 /// A request under construction; by default of the MSP to the CPO, signed.
 #[derive(Clone)]
-pub struct Request {
-    pub method: &'static str,
-    pub path: String,
-    pub query: String,
-    pub token: String,
-    pub from: (&'static str, &'static str),
-    pub to: Option<(&'static str, &'static str)>,
-    pub body: Bytes,
-    pub signer: Option<[u8; 32]>,
-    pub more: Vec<(&'static str, String)>,
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) token: String,
+    pub(crate) from: (&'static str, &'static str),
+    pub(crate) to: Option<(&'static str, &'static str)>,
+    pub(crate) body: Bytes,
+    pub(crate) signer: Option<[u8; 32]>,
+    pub(crate) more: Vec<(&'static str, String)>,
 }
 
-pub fn request(method: &'static str, path: &str, body: &str) -> Request {
+pub(crate) fn request(method: &'static str, path: &str, body: &str) -> Request {
     Request {
         method,
         path: path.into(),
@@ -305,12 +346,18 @@ pub fn request(method: &'static str, path: &str, body: &str) -> Request {
 
 impl Request {
     /// The other way round.
-    pub fn from_cpo(self) -> Self {
+    pub(crate) fn by_cpo(self) -> Self {
         let to = Some(("DE", "MSP"));
-        Self { token: CPO_TOKEN.into(), from: ("DE", "CPO"), to, signer: Some([3; 32]), ..self }
+        Self {
+            token: CPO_TOKEN.into(),
+            from: ("DE", "CPO"),
+            to,
+            signer: Some([3; 32]),
+            ..self
+        }
     }
 
-    pub fn finish(self) -> (Head, Bytes) {
+    pub(crate) fn finish(self) -> (Head, Bytes) {
         let mut headers: Vec<(&'static str, String)> = vec![
             ("host", "hub.example".into()),
             ("authorization", format!("Token {}", self.token)),
@@ -333,7 +380,10 @@ impl Request {
             method: bytes(self.method),
             path: bytes(&self.path),
             query: bytes(&self.query),
-            headers: headers.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (bytes(name), bytes(value)))
+                .collect(),
             peer: None,
         };
         (head, self.body)
@@ -343,11 +393,22 @@ impl Request {
         let key = SigningKey::from_bytes(&self.signer?).unwrap();
         let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
         let decoded = self.query.replace("%3A", ":").replace("%2F", "/");
-        let params: Vec<(&str, &str)> = decoded.split('&').filter_map(|piece| piece.split_once('=')).collect();
+        let params: Vec<(&str, &str)> = decoded
+            .split('&')
+            .filter_map(|piece| piece.split_once('='))
+            .collect();
         let values = Values {
             headers: Part::Pairs(&headers),
-            params: if params.is_empty() { Part::Absent } else { Part::Pairs(&params) },
-            body: if self.body.is_empty() { Part::Absent } else { Part::Json(&self.body) },
+            params: if params.is_empty() {
+                Part::Absent
+            } else {
+                Part::Pairs(&params)
+            },
+            body: if self.body.is_empty() {
+                Part::Absent
+            } else {
+                Part::Json(&self.body)
+            },
         };
         let notary = Notary::sign(&values, &key, NumberForm::Js, &Limits::default()).unwrap();
         Some(notary.pack(Container::Brotli))
@@ -355,11 +416,11 @@ impl Request {
 }
 
 /// An envelope with odd spacing and number forms.
-pub fn plain_body() -> String {
+pub(crate) fn plain_body() -> String {
     r#"{ "data":[{"id":"L1","x":1.50e0,"y":"\/"}], "status_code":1000,"timestamp":"2026-01-01T00:00:00Z"}"#.into()
 }
 
-pub fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
     Answer {
         status,
         headers: headers
@@ -371,9 +432,13 @@ pub fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> 
 }
 
 /// A 200 whose body carries a signature of that key over headers and body.
-pub fn signed_answer(key: SigningKey, headers: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) fn signed_answer(key: SigningKey, headers: &[(&str, &str)], body: &str) -> Answer {
     let values = Values {
-        headers: if headers.is_empty() { Part::Absent } else { Part::Pairs(headers) },
+        headers: if headers.is_empty() {
+            Part::Absent
+        } else {
+            Part::Pairs(headers)
+        },
         params: Part::Absent,
         body: Part::Json(body.as_bytes()),
     };
@@ -383,28 +448,50 @@ pub fn signed_answer(key: SigningKey, headers: &[(&str, &str)], body: &str) -> A
     answer(200, headers, format!("{open},\"ocn_signature\":{quoted}}}"))
 }
 
-pub fn header<'a>(headers: &'a [(&'static str, Bytes)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(n, _)| *n == name).map(|(_, v)| std::str::from_utf8(v).unwrap())
+pub(crate) fn header<'a>(headers: &'a [(&'static str, Bytes)], name: &str) -> Option<&'a str> {
+    headers
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, v)| std::str::from_utf8(v).unwrap())
 }
 
-pub fn json_of(body: &[u8]) -> Value {
+pub(crate) fn json_of(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap()
 }
 
 /// Checks a signature as a strict receiver would and gives the addresses of its chain, newest first.
-pub fn verified(text: &str, headers: &[(&str, &str)], params: &[(&str, &str)], body: &[u8]) -> Vec<String> {
+pub(crate) fn verified(
+    text: &str,
+    headers: &[(&str, &str)],
+    params: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<String> {
     let values = Values {
-        headers: if headers.is_empty() { Part::Absent } else { Part::Pairs(headers) },
-        params: if params.is_empty() { Part::Absent } else { Part::Pairs(params) },
-        body: if body.is_empty() { Part::Absent } else { Part::Json(body) },
+        headers: if headers.is_empty() {
+            Part::Absent
+        } else {
+            Part::Pairs(headers)
+        },
+        params: if params.is_empty() {
+            Part::Absent
+        } else {
+            Part::Pairs(params)
+        },
+        body: if body.is_empty() {
+            Part::Absent
+        } else {
+            Part::Json(body)
+        },
     };
     let notary = Notary::open(text.as_bytes(), &Limits::default()).unwrap();
-    let verdict = notary.verify(&values, Policy::Strict, &[], &Limits::default()).unwrap();
+    let verdict = notary
+        .verify(&values, Policy::Strict, &[], &Limits::default())
+        .unwrap();
     verdict.chain.iter().map(ToString::to_string).collect()
 }
 
 /// The signed headers of a request as it went out.
-pub fn routing(sent: &Outgoing) -> Vec<(&str, &str)> {
+pub(crate) fn routing(sent: &Outgoing) -> Vec<(&str, &str)> {
     sent.headers
         .iter()
         .filter(|(name, _)| *name == "x-correlation-id" || name.starts_with("ocpi-"))
