@@ -1,0 +1,120 @@
+"""What every row needs: samples with median and spread, the machine, and the CPU time of processes."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+
+class BenchError(Exception):
+    """A figure would have meant nothing: something was not correct, or a part did not start."""
+
+
+@dataclass
+class Row:
+    """One line of a table: a name and, for each figure, the sample of every round."""
+
+    name: str
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    note: str = ""
+
+    def add(self, **figures: float) -> None:
+        """Adds the figures of one round."""
+        for name, value in figures.items():
+            self.samples.setdefault(name, []).append(value)
+
+    def median(self, figure: str) -> float | None:
+        """The median over the rounds; None if this row has no such figure."""
+        values = self.samples.get(figure)
+        return statistics.median(values) if values else None
+
+    def spread(self, figure: str) -> float:
+        """Half the distance between the largest and smallest sample, relative to the median."""
+        values = self.samples[figure]
+        middle = statistics.median(values)
+        return (max(values) - min(values)) / 2 / middle if middle else 0.0
+
+    def to_builtins(self) -> dict[str, Any]:
+        """For the results file: medians, spreads and all samples."""
+        figures = {
+            name: {"median": self.median(name), "spread": self.spread(name), "samples": values}
+            for name, values in self.samples.items()
+        }
+        return {"name": self.name, "note": self.note, "figures": figures}
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what the figures were made."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in (_PROC / "cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip(),
+        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "granian": metadata.version("granian"),
+        "nginx": _version(["nginx", "-v"]),
+        "wrk": _version(["wrk", "-v"]),
+    }
+
+
+def _version(command: list[str]) -> str | None:
+    if shutil.which(command[0]) is None:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stderr + done.stdout).strip().partition("\n")[0]
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants, now."""
+    children: dict[int, list[int]] = {}
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [pid]
+    for parent in found:  # grows while it is walked
+        found += children.get(parent, [])
+    return found
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """User and system time that these processes have used so far; those that are gone count nothing."""
+    used = 0.0
+    for pid in pids:
+        if fields := _stat(pid):
+            used += (int(fields[11]) + int(fields[12])) / _TICKS
+    return used
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat behind the name, from the state on; None if the process is gone."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
