@@ -84,11 +84,11 @@ fn look_ups(criterion: &mut Criterion) {
         group.bench_function("load the snapshot", |bencher| {
             bencher.iter(|| handle.load())
         });
+        let mut number = 1_000;
         group.bench_with_input(
             BenchmarkId::new("one change", "applied"),
             &(),
             |bencher, ()| {
-                let mut number = 1_000;
                 bencher.iter_batched(
                     || {
                         number += 1;

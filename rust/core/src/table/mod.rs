@@ -10,6 +10,7 @@
 //! | `snapshot` | [`Table`]: registry half and local half, and their look-ups |
 //! | `build` | [`Change`]: JSON from the store to the next snapshot, or a [`TableError`] |
 //! | `layered` | base plus delta |
+//! | `slots` | the hash table of each layer |
 //! | `platform` | [`Platform`]: one connection, its parties, endpoints and tokens |
 //! | `live` | [`Live`]: what is counted per platform and survives its snapshots |
 //! | `rules` | [`Rules`]: the receiver's white- and blacklist |
@@ -22,6 +23,7 @@ mod live;
 mod origin;
 mod platform;
 mod rules;
+mod slots;
 mod snapshot;
 
 pub use build::Change;
