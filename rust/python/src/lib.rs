@@ -1,7 +1,20 @@
 //! `ocn_fast._native`: a list of names. Every class and function lives in the file named after it.
+mod eth;
+mod notary;
+
 use pyo3::prelude::*;
 
 #[pymodule]
-fn _native(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(eth::address_of, module)?)?;
+    module.add_function(wrap_pyfunction!(eth::checksum_address, module)?)?;
+    module.add_function(wrap_pyfunction!(eth::keccak256, module)?)?;
+    module.add_function(wrap_pyfunction!(eth::new_key, module)?)?;
+    module.add_function(wrap_pyfunction!(eth::personal_recover, module)?)?;
+    module.add_function(wrap_pyfunction!(eth::personal_sign, module)?)?;
+    module.add_class::<notary::Notary>()?;
+    module.add_class::<notary::NotaryValues>()?;
+    module.add_function(wrap_pyfunction!(notary::attach_signature, module)?)?;
+    module.add_function(wrap_pyfunction!(notary::detach_signature, module)?)?;
     Ok(())
 }
