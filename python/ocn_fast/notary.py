@@ -38,7 +38,7 @@ A response carries its signature inside the body:
 >>> body == answer, notary.verify(text, notary.response_values({}, sent)).uncovered
 (True, 0)
 
-The scheme and its limits are described in `spec/ocn-notary.md`, the reasons of `NotaryError` there in section 10.
+The scheme: `spec/ocn-notary.md`; the reasons of `NotaryError`: its section 10.
 """
 
 import json
@@ -67,8 +67,10 @@ __all__ = [
     "Rewrite",
     "Values",
     "Verdict",
+    "address_of",
     "attach",
     "detach",
+    "new_key",
     "parse",
     "request_values",
     "resign",
@@ -264,6 +266,16 @@ class Verdict:
     def origin(self) -> str:
         """Who signed first."""
         return self.chain[-1]
+
+
+def new_key() -> bytes:
+    """A new private key from the operating system's random source: 32 bytes."""
+    return _native.new_key()
+
+
+def address_of(key: bytes) -> str:
+    """The address of a private key, with its EIP-55 checksum. Raises `ValueError` for what is no key."""
+    return _native.address_of(key)
 
 
 def sign(
