@@ -1,0 +1,150 @@
+"""`ocn-fast party cpo|msp`: a real OCPI 2.2.1 party to talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from ocn_fast import keyfiles, notary
+from ocn_fast.cli.output import literal, print_line
+from ocn_fast.errors import ConfigError, OcnError
+from ocn_fast.parties.door import Manners
+from ocn_fast.parties.ocpi import Party
+from ocn_fast.parties.process import Mood, Plan, run
+from ocn_fast.parties.signing import OwnKey, Sidecar, Signer, Trust
+
+TOKEN_BYTES = 4_096
+STDIN = Path("-")
+_STYLES = {"": "", "good": "green", "odd": "yellow", "bad": "red"}
+
+
+class Kind(StrEnum):
+    """What a party can be."""
+
+    CPO = "cpo"
+    MSP = "msp"
+
+
+def party(
+    kind: Annotated[Kind, typer.Argument(help="A charge point operator, or an e-mobility service provider.")],
+    party_id: Annotated[
+        str | None, typer.Option("--id", help="Country code and party id; DE/CPO or DE/MSP if not given.")
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option(help="Versions URL of the node to register at; without it we wait for one.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the node's registration token (token A); - reads stdin.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Our signing key; without it a new one is made for this run.")
+    ] = None,
+    signer_url: Annotated[
+        str | None, typer.Option(help="Another program that signs and verifies in our place.")
+    ] = None,
+    registry: Annotated[
+        Path | None, typer.Option(help="Signed registry snapshot; without it every signer is accepted.")
+    ] = None,
+    registry_signer: Annotated[
+        list[str] | None, typer.Option(help="Address that may have signed the snapshot; repeatable.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 0,
+    public_url: Annotated[
+        str | None, typer.Option(help="Base URL under which the node reaches us, if not host and port.")
+    ] = None,
+    state_file: Annotated[
+        Path | None, typer.Option(help="Keeps tokens and endpoints over a restart.")
+    ] = None,
+    journal_file: Annotated[
+        Path | None, typer.Option(help="Gets a JSON line for each message, with the signature's verdict.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written once we are ready: URLs, process id, key of the control API.")
+    ] = None,
+    delay: Annotated[
+        float, typer.Option(min=0, help="Seconds before a command's result and between a session's updates.")
+    ] = 1.0,
+    fail: Annotated[
+        float, typer.Option(min=0, max=1, metavar="RATE", help="Share of received messages answered by 3000.")
+    ] = 0.0,
+    page_limit: Annotated[int, typer.Option(min=1, help="Largest page of a list.")] = 100,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A module that we do not offer; repeatable.")
+    ] = None,
+    accept_unsigned: Annotated[
+        bool, typer.Option("--accept-unsigned", help="Take messages without signature, too.")
+    ] = False,
+) -> None:
+    """Run a real OCPI 2.2.1 party that registers at a node, signs what it sends and verifies what it gets."""
+
+    async def start() -> None:
+        plan = Plan(
+            kind=kind,
+            party=Party.parse(party_id or f"DE/{kind.upper()}"),
+            signer=await _signer(key_file, signer_url),
+            trust=Trust.read(registry, registry_signer or ()),
+            node=node,
+            token_a=_token(token_file),
+            host=host,
+            port=port,
+            public_url=public_url,
+            state_file=state_file,
+            journal_file=journal_file,
+            ready_file=ready_file,
+            delay=delay,
+            page_limit=page_limit,
+            manners=Manners(fail, accept_unsigned),
+            without=frozenset(without or ()),
+        )
+        await run(plan, _show)
+
+    try:
+        asyncio.run(start())
+    except OcnError as error:
+        _leave(f"ocn-fast: {literal(str(error))}")
+    _leave(None)
+
+
+def _leave(complaint: str | None) -> NoReturn:
+    """Ends the process without taking the interpreter apart.
+
+    Threads of the HTTP server may still close connections; one that wants the interpreter while it is
+    finalised aborts the process. Everything of ours is closed and written by now.
+    """
+    if complaint is not None:
+        print(complaint, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if complaint is None else 1)
+
+
+def _show(text: str, mood: Mood) -> None:
+    print_line(text, _STYLES[mood])
+    # In a pipe lines would wait for each other.
+    sys.stdout.flush()
+
+
+async def _signer(key_file: Path | None, signer_url: str | None) -> Signer:
+    if key_file is not None and signer_url is not None:
+        raise ConfigError("--key-file and --signer-url exclude each other: only one of us can sign")
+    if signer_url is not None:
+        return await Sidecar.connect(signer_url)
+    return OwnKey(keyfiles.read_node_key(key_file) if key_file is not None else notary.new_key())
+
+
+def _token(file: Path | None) -> str | None:
+    """Token A, from a file or from stdin; never from the command line, where everybody could read it."""
+    if file is None:
+        return None
+    text = sys.stdin.read(TOKEN_BYTES) if file == STDIN else keyfiles.read(file)
+    token = text.strip()
+    if not token:
+        raise ConfigError("holds no token", source=str(file))
+    return token
