@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ocn_fast.cli import config, doctor, explain, init, keys, party, platform, registry, serve
+from ocn_fast.cli import config, demo, doctor, explain, init, keys, party, platform, registry, serve
 from ocn_fast.cli.output import literal
 from ocn_fast.errors import OcnError
 
@@ -47,6 +47,7 @@ def _common(
 
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
 app.command("party")(party.party)
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)

@@ -1,0 +1,29 @@
+"""`ocn-fast demo`: two parties roam over one node, and every line is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from ocn_fast.demo.run import run
+from ocn_fast.demo.story import Sabotage
+from ocn_fast.demo.table import printer
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running, and print URLs and calls.")] = False,
+    sabotage: Annotated[
+        Sabotage | None, typer.Option(help="Break one thing on purpose: the demo must notice.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Start a node, a CPO and an eMSP, and let them roam. Exit status 0 only if every line is as expected."""
+    try:
+        ok = asyncio.run(run(printer(json), sabotage=sabotage, keep=keep))
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
+    if not ok:
+        raise typer.Exit(1)

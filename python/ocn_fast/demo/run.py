@@ -1,0 +1,86 @@
+"""One run of the demo, from the temporary folder to the exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import signal
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import msgspec
+
+from ocn_fast import notary
+from ocn_fast.demo.network import CPO, MSP, Network
+from ocn_fast.demo.story import Sabotage, Story
+from ocn_fast.demo.table import Printer
+from ocn_fast.parties.state import State
+
+
+async def run(printer: Printer, *, sabotage: Sabotage | None, keep: bool) -> bool:
+    """Tells the story; True if every line was as expected. With `keep` it waits for a signal afterwards.
+
+    Raises `DemoError` if the network cannot be set up.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    # SIGINT is asyncio's own business; SIGTERM must clean up just the same.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="ocn-fast-demo-") as folder:
+        without = ("tariffs",) if sabotage is Sabotage.ROUTE else ()
+        printer.note("starting a node, a CPO, an eMSP and two peers that will fail …")
+        async with Network(Path(folder), cpo_without=without) as network:
+            with printer:
+                failed = await Story(network, sabotage).tell(printer)
+            seconds = time.perf_counter() - started
+            if failed is None:
+                printer.end(True, f"every line as expected, {seconds:.1f} s")
+            else:
+                printer.end(False, f"not as expected: {failed.step}, after {seconds:.1f} s")
+            if keep:
+                printer.note(examples(network))
+                await asyncio.Event().wait()
+    return failed is None
+
+
+def examples(network: Network) -> str:
+    """URLs and calls to paste, while the network is up."""
+    cpo, msp = network.parties[CPO], network.parties[MSP]
+    state = msgspec.json.decode((msp.folder / "state.json").read_bytes(), type=State)
+    token = base64.b64encode((state.token_c or "").encode()).decode()
+    headers = {
+        "x-request-id": str(uuid.uuid4()),
+        "x-correlation-id": str(uuid.uuid4()),
+        "ocpi-from-country-code": "DE",
+        "ocpi-from-party-id": "MSP",
+        "ocpi-to-country-code": "DE",
+        "ocpi-to-party-id": "CPO",
+    }
+    query = "limit=1"
+    signature = notary.sign(notary.request_values(headers, query, None), network.key(MSP)).serialize()
+    signed = " \\\n  ".join(
+        f"-H '{name}: {value}'" for name, value in (headers | {"ocn-signature": signature}).items()
+    )
+    return f"""
+node  {network.url}   CPO  {cpo.ready.url}   eMSP  {msp.ready.url}   data  {network.folder}
+
+# what the node offers, asked by the eMSP
+curl -s '{network.url}/ocpi/versions' -H 'Authorization: Token {token}'
+
+# a signed request of the eMSP to the CPO (change one character of it to see it refused)
+curl -si '{network.url}/ocpi/sender/2.2.1/locations?{query}' -H 'Authorization: Token {token}' \\
+  {signed}
+
+# let the eMSP start a session at the CPO, then read what the CPO received
+curl -s '{msp.ready.url}/_party/do' -H 'Authorization: Token {msp.ready.control_key}' \\
+  -d '{{"step":"START_SESSION","to":"DE/CPO","location_id":"LOC3"}}'
+curl -s '{cpo.ready.url}/_party/journal?kind=received' -H 'Authorization: Token {cpo.ready.control_key}'
+
+# the operator's side
+curl -s '{network.url}/admin/platforms' -H "Authorization: Token $(cat {network.node_folder}/admin.key)"
+curl -s '{network.url}/health'
+
+Ctrl-C ends it all."""

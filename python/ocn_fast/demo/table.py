@@ -1,0 +1,139 @@
+"""The table of the demo: live on a terminal, plain lines in a pipe, JSON lines on request."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+
+class Row(msgspec.Struct):
+    """One step, as it went."""
+
+    step: str
+    sender: str
+    receiver: str
+    module: str
+    status: str
+    """HTTP and OCPI status that the sender got."""
+    verdict: str
+    """On the signature, at the receiver; for what must fail: what the receiver saw of it."""
+    ms: float
+    problems: list[str] = []
+    """How it differs from what was expected."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+_COLUMNS = ("step", "from", "to", "module", "status", "signature at the receiver", "ms")
+_WIDTHS = (28, 6, 6, 16, 8, 40)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (row.step, row.sender, row.receiver, row.module, row.status, row.verdict, f"{row.ms:.1f}")
+
+
+class Printer(Protocol):
+    """Shows rows as they come."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def note(self, text: str) -> None:
+        """What is going on."""
+
+    def add(self, row: Row) -> None: ...
+
+    def end(self, ok: bool, summary: str) -> None: ...
+
+
+class PlainPrinter:
+    """A line for each row, and further lines for its problems."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held open."""
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+    def add(self, row: Row) -> None:
+        mark = "ok  " if row.ok else "FAIL"
+        padded = [cell.ljust(width) for cell, width in zip(_cells(row), _WIDTHS, strict=False)]
+        print(mark, *padded, f"{row.ms:8.1f} ms", flush=True)
+        for problem in row.problems:
+            print(f"     {problem}", flush=True)
+
+    def end(self, ok: bool, summary: str) -> None:
+        print(f"{'ok  ' if ok else 'FAIL'} {summary}", flush=True)
+
+
+class JsonPrinter(PlainPrinter):
+    """One JSON object per line: rows, then the summary."""
+
+    def note(self, text: str) -> None:
+        """Notes are for people."""
+
+    def add(self, row: Row) -> None:
+        print(msgspec.json.encode(msgspec.structs.asdict(row) | {"ok": row.ok}).decode(), flush=True)
+
+    def end(self, ok: bool, summary: str) -> None:
+        print(msgspec.json.encode({"ok": ok, "summary": summary}).decode(), flush=True)
+
+
+class LivePrinter:
+    """A table that grows on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._problems: list[str] = []
+        self._table = Table(title="One node, two parties, one charging session", title_style="bold")
+        for column in _COLUMNS:
+            self._table.add_column(column, justify="right" if column == "ms" else "left", overflow="fold")
+        self._live = Live(self._table, console=console, vertical_overflow="visible")
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def note(self, text: str) -> None:
+        # Texts may quote what a process printed: never as markup.
+        self._console.print(Text(text, style="dim"))
+
+    def add(self, row: Row) -> None:
+        style = "" if row.ok else "bold red"
+        self._table.add_row(*(Text(cell) for cell in _cells(row)), style=style)
+        self._problems += row.problems
+        self._live.refresh()
+
+    def end(self, ok: bool, summary: str) -> None:
+        for problem in self._problems:
+            self._console.print(Text(f"  {problem}", style="red"))
+        self._console.print(Text(summary, style="bold green" if ok else "bold red"))
+
+
+def printer(json: bool) -> Printer:
+    """The one that fits where the output goes."""
+    console = Console(highlight=False)
+    if json:
+        return JsonPrinter()
+    return LivePrinter(console) if console.is_terminal else PlainPrinter()

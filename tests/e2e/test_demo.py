@@ -1,0 +1,136 @@
+"""The demo as a stranger runs it: green, red where it was broken on purpose, and gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEMO = [sys.executable, "-m", "ocn_fast", "demo"]
+MARK = "OCN_FAST_TEST_RUN"
+"""An environment variable that every process of one run inherits."""
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def alive(run: str) -> list[str]:
+    """Command lines of processes of a run, as the system knows them."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={run}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # it ended while we looked, or is not ours
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+@contextmanager
+def demo(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running demo. Whatever comes of the test, nothing of it may be alive in the end."""
+    run = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [*DEMO, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {MARK: run},
+    )  # fmt: skip
+    try:
+        yield process, run
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not alive(run))
+
+
+def told(*options: str) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
+    """Exit status, rows and summary of a whole run; by then every process of it has ended."""
+    with demo("--json", *options) as (process, run):
+        output, _ = process.communicate(timeout=150)
+        assert alive(run) == [], "a process outlived the demo"
+    *rows, summary = [json.loads(line) for line in output.splitlines()]
+    return process.returncode, rows, summary
+
+
+def test_every_line_of_the_demo_is_as_expected() -> None:
+    started = time.monotonic()
+    status, rows, summary = told()
+    assert summary["ok"], summary
+    assert status == 0
+    assert time.monotonic() - started < 60
+    assert all(row["ok"] for row in rows)
+    statuses = {row["step"]: row["status"] for row in rows}
+    assert {
+        "tampered body": "200/2001",
+        "missing signature": "200/2001",
+        "unknown receiver": "200/4001",
+        "receiver is down": "200/4003",
+        "receiver hangs": "200/4002",
+        "party of somebody else": "403/2001",
+        "authorise an unknown token": "404/2004",
+        "CDR, signed_data untouched": "201/1000",
+        "a custom module": "200/1000",
+    }.items() <= statuses.items()
+    assert statuses["wrong token"].startswith("401/")
+    assert {row["module"] for row in rows} >= {
+        "credentials", "locations", "tariffs", "tokens", "commands", "sessions", "chargingprofiles", "cdrs",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "step"),
+    [("signature", "START_SESSION"), ("route", "tariffs"), ("callback", "START_SESSION, its result")],
+)
+def test_a_broken_demo_fails_at_the_row_concerned(sabotage: str, step: str) -> None:
+    status, rows, summary = told("--sabotage", sabotage)
+    assert status == 1
+    assert [row["step"] for row in rows if not row["ok"]] == [step]
+    assert rows[-1]["step"] == step, "the story goes on after a line that is not as expected"
+    assert not summary["ok"]
+    assert step in summary["summary"]
+
+
+def test_a_kept_demo_answers_the_calls_that_it_prints(tool: Callable[[str], str]) -> None:
+    tool("curl")
+    with demo("--keep") as (process, run):
+        assert process.stdout is not None
+        text = "".join(iter(lambda: process.stdout.readline(), "Ctrl-C ends it all.\n"))  # type: ignore[union-attr]
+        commands = re.findall(r"^curl (?:.*\\\n)*.*", text, re.MULTILINE)
+        assert len(commands) >= 5
+        for command in commands:
+            answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+            assert answer.returncode == 0, answer.stderr
+            if "/ocpi/" in command:
+                assert '"status_code":1000' in answer.stdout, command + answer.stdout
+            assert "error" not in answer.stdout.lower(), command + answer.stdout
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=PATIENCE_S)
+        assert alive(run) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_demo_that_is_ended(number: signal.Signals) -> None:
+    with demo() as (process, run):
+        assert process.stdout is not None
+        wait_until(lambda: "locations" in process.stdout.readline())  # type: ignore[union-attr]
+        assert len(alive(run)) > 5
+        process.send_signal(number)
+        process.wait(timeout=PATIENCE_S)
+        wait_until(lambda: not alive(run))
