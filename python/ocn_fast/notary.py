@@ -38,7 +38,7 @@ A response carries its signature inside the body:
 >>> body == answer, notary.verify(text, notary.response_values({}, sent)).uncovered
 (True, 0)
 
-The scheme and its limits are described in `spec/ocn-notary.md`, the reasons of `NotaryError` there in section 10.
+The scheme: `spec/ocn-notary.md`; the reasons of `NotaryError`: its section 10.
 """
 
 import json
@@ -48,7 +48,6 @@ from typing import Literal, Self
 from urllib.parse import parse_qsl
 
 from ocn_fast import _native
-from ocn_fast._native import address_of, new_key
 from ocn_fast.errors import NotaryError
 
 __all__ = [
@@ -267,6 +266,16 @@ class Verdict:
     def origin(self) -> str:
         """Who signed first."""
         return self.chain[-1]
+
+
+def new_key() -> bytes:
+    """A new private key from the operating system's random source: 32 bytes."""
+    return _native.new_key()
+
+
+def address_of(key: bytes) -> str:
+    """The address of a private key, with its EIP-55 checksum. Raises `ValueError` for what is no key."""
+    return _native.address_of(key)
 
 
 def sign(

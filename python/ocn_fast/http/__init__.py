@@ -1,1 +1,1 @@
-"""The HTTP surface of the node, one file by audience. It reaches the native core only through `ocn_fast.node`."""
+"""The HTTP surface of the node, one file by audience; the native core is reached through `ocn_fast.node`."""

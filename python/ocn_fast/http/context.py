@@ -10,10 +10,9 @@ from starlette.requests import Request
 from ocn_fast.config import Settings
 
 if TYPE_CHECKING:
-    from ocn_fast.node import NodeService
-
     from ocn_fast.http.callers import Callers
     from ocn_fast.http.handshake import Handshakes
+    from ocn_fast.node import NodeService
     from ocn_fast.store import Store
 
 
