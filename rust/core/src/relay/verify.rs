@@ -203,8 +203,8 @@ pub(super) fn container(notary: Option<&Notary>) -> Container {
     notary.map_or(Container::Brotli, Notary::container)
 }
 
-/// Decoded query parameters in their order. A blank is `%20`; `+` stands for itself, as in the
-/// `+01:00` of a date. An unescaped `response_url` takes the rest of the query (`ocpi-hub.md` 2.11).
+/// Decoded query parameters in their order. A `+` is a blank, as in every existing node:
+/// the plus of a date's `+01:00` is written `%2B`. An unescaped `response_url` takes the rest of the query (`ocpi-hub.md` 2.11).
 pub(super) fn params(query: &[u8]) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
     pieces(query)
         .into_iter()
@@ -259,11 +259,14 @@ fn piece_end(query: &[u8]) -> usize {
 }
 
 fn text(raw: &[u8]) -> Cow<'_, str> {
-    if raw.contains(&b'%') {
-        Cow::Owned(String::from_utf8_lossy(&decode(raw)).into_owned())
-    } else {
-        String::from_utf8_lossy(raw)
+    if !raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return String::from_utf8_lossy(raw);
     }
+    let blanks: Vec<u8> = raw
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    Cow::Owned(String::from_utf8_lossy(&decode(&blanks)).into_owned())
 }
 
 #[cfg(test)]
@@ -286,7 +289,7 @@ mod tests {
                 own("limit", "10"),
                 own("date_from", "2026-01-01T00:00:00+01:00"),
                 own("x", "a b"),
-                own("date_to", "1+1")
+                own("date_to", "1 1")
             ]
         );
         assert_eq!(
