@@ -117,6 +117,7 @@ pub(super) async fn receive<P: Ports>(
         BodyError::Gone => Refusal::new(Kind::Gone, "the requester hung up"),
         BodyError::Slow => Refusal::new(Kind::BodyCutOff, "the body did not arrive in time"),
         BodyError::TooLarge => Refusal::new(Kind::BodyTooLarge, "body is larger than allowed"),
+        BodyError::NoRoom => busy(),
     })?;
     if body.len() > walk.node.settings.http.body_bytes {
         return Err(Refusal::new(

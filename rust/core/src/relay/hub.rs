@@ -112,6 +112,29 @@ pub(super) fn conclude<P: Ports>(
     refuse(walk, refusal)
 }
 
+/// The answer where the relay itself fell over: nothing is known of the message any more.
+pub fn broken(unix_millis: i64) -> Reply {
+    let kind = Kind::InternalAfterSending;
+    let text = format!(
+        "internal error{}",
+        kind.verdict_suffix().unwrap_or_default()
+    );
+    let headers = vec![
+        ("content-type", Bytes::from_static(b"application/json")),
+        (
+            "ocn-delivery",
+            Bytes::from_static(kind.delivery().as_str().as_bytes()),
+        ),
+    ];
+    let body = Bytes::from(envelope_body(kind.status().0, &text, unix_millis));
+    Reply {
+        status: kind.http(),
+        headers,
+        body,
+        stale: None,
+    }
+}
+
 fn refuse<P: Ports>(walk: &mut Walk<'_, P>, refusal: Refusal) -> Reply {
     let Refusal { kind, text, stale } = refusal;
     let status = kind.status_for(walk.requester.version);

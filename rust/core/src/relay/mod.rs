@@ -31,6 +31,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 
 pub use explain::{Explanation, Query, explain};
+pub use hub::broken;
 pub use message::{Head, Reply, Stale};
 pub use metrics::{Histogram, Metrics};
 pub use node::{Booking, Node};
@@ -75,6 +76,23 @@ pub async fn relay<P: Ports>(
     if catch_unwind(AssertUnwindSafe(|| settle(walk, &reply))).is_err() {
         node.metrics.panicked();
     }
+    reply
+}
+
+/// Refuses a message that cannot be judged: the table may be behind, and the store does not answer.
+/// What may exist is never called unknown (`design.md` section 4).
+pub fn unavailable<P: Ports>(head: Head, node: &Node, ports: &P) -> Reply {
+    node.metrics.begin();
+    let departure = Departure::default();
+    let mut walk = Walk::new(node, ports, &departure);
+    // For the ids that the answer repeats; whether the head is well-formed was judged before.
+    let _ = parse(&mut walk, head);
+    let refusal = Refusal::new(
+        error::Kind::StoreUnavailable,
+        "the hub cannot look up who is meant now",
+    );
+    let reply = hub::conclude(&mut walk, Ok(Err(refusal)));
+    settle(walk, &reply);
     reply
 }
 

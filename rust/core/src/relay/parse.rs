@@ -115,6 +115,12 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
         ));
     }
     if fields
+        .get(Field::TransferEncoding)
+        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(malformed("Transfer-Encoding must be chunked alone"));
+    }
+    if fields
         .get(Field::ContentEncoding)
         .is_some_and(|coding| &coding[..] != b"identity")
     {
@@ -182,9 +188,10 @@ enum Field {
     ContentType,
     ContentLength,
     ContentEncoding,
+    TransferEncoding,
 }
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "authorization",
     "x-request-id",
     "x-correlation-id",
@@ -196,6 +203,7 @@ const FIELDS: [&str; 12] = [
     "content-type",
     "content-length",
     "content-encoding",
+    "transfer-encoding",
     "host",
 ];
 

@@ -38,6 +38,9 @@ pub enum BodyError {
     Slow,
     #[error("the body is larger than allowed")]
     TooLarge,
+    /// Its length was not announced, and what came no longer fits into `limits.buffered_bytes`.
+    #[error("there is no room for the body")]
+    NoRoom,
 }
 
 /// One request to a receiver.

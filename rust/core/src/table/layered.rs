@@ -65,6 +65,15 @@ impl<K: Copy + Eq + Hash, V: Clone> Layered<K, V> {
         }
     }
 
+    /// All values, in no order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        let replaced = |key: &K| self.delta.get(self.hasher.hash_one(key), key).is_some();
+        self.base
+            .iter()
+            .filter_map(move |(key, value)| (!replaced(key)).then_some(value))
+            .chain(self.delta.iter().filter_map(|(_, entry)| entry.as_ref()))
+    }
+
     pub(super) fn insert(&mut self, key: K, value: V) {
         self.len += usize::from(self.get(&key).is_none());
         // A base that no snapshot shares is still being built: no detour through the delta.
@@ -154,6 +163,10 @@ mod tests {
             kept.push((index, model));
             for (index, model) in kept {
                 prop_assert_eq!(index.len(), model.len());
+                let (mut values, mut expected): (Vec<_>, Vec<_>) = (index.values().collect(), model.values().collect());
+                values.sort();
+                expected.sort();
+                prop_assert_eq!(values, expected);
                 for key in 0..900 {
                     prop_assert_eq!(index.get(&key), model.get(&key));
                 }

@@ -111,6 +111,11 @@ impl Table {
         self.local.platforms.get(&id)
     }
 
+    /// All platforms, in no order.
+    pub fn platforms(&self) -> impl Iterator<Item = &Arc<Platform>> {
+        self.local.platforms.values()
+    }
+
     /// The platform that this party is connected by, if it is connected here.
     pub fn local_party(&self, party: Party) -> Option<&Arc<Platform>> {
         self.platform(*self.local.parties.get(&party)?)
