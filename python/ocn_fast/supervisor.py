@@ -33,6 +33,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLProtocols, TaskImpl
 from granian.http import HTTP1Settings
 from granian.server import MPServer
@@ -47,6 +48,7 @@ CRASH_WINDOW_S = 60.0
 KEEPER_GRACE_S = 5.0
 _HEAD_ROOM = 64 * 1024
 """What the parser may buffer beyond `http.header_bytes`, so that the node itself refuses a longer head."""
+_BACKLOG = 1_024
 _PROBE_S = 0.05
 _LOG_CONFIG: dict[str, Any] = {
     "handlers": {},
@@ -71,11 +73,11 @@ def serve(settings: Settings, *, ready_file: Path | None = None, app: str = APP)
     multiprocessing.set_start_method("spawn", force=True)
     # A spawned interpreter imports the main module of its parent; ours, the command line, is not for workers.
     sys.modules["__main__"] = ModuleType("__main__")
-    with _reserve(settings.http.host, settings.http.port) as reserved:
-        settings = _with_port(settings, reserved.getsockname()[1])
+    with _listen(settings.http.host, settings.http.port) as listener:
+        settings = _with_port(settings, listener.getsockname()[1])
         os.environ[lifecycle.SETTINGS_VARIABLE] = settings.to_json()
         try:
-            return _Supervisor(settings, app, ready_file).run()
+            return _Supervisor(settings, app, ready_file, listener).run()
         finally:
             logs.get().info("stopped")
             logs.flush()
@@ -111,24 +113,20 @@ def _open_files(settings: Settings) -> dict[str, str]:
     return {"database": settings.store.url.partition(":///")[2]}
 
 
-def _reserve(host: str, port: int) -> socket.socket:
-    """A socket bound to the port, which keeps it ours. It does not listen: connections go to the workers.
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket that all workers share.
 
-    Each worker listens with SO_REUSEPORT, so the reservation has to use it too; the first bind, without it,
-    finds out whether another server is there.
+    One queue for all: what waits in it when a worker dies is served by the others. (With a listener for each
+    worker the kernel resets the connections that wait at a dead one.)
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-        reserved = socket.socket(family, kind, protocol)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(address)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         text = f"cannot listen on {host}:{port}: {error.strerror or error}"
         raise ConfigError(text, key="http.port") from None
-    return reserved
+    listener.setblocking(False)
+    return listener
 
 
 def _with_port(settings: Settings, port: int) -> Settings:
@@ -158,13 +156,17 @@ class _Crashes:
 
 
 class _Workers(MPServer):
-    """Granian's server with our rules for restarts and for the end."""
+    """Granian's server with our socket, and our rules for restarts and for the end."""
 
-    def __init__(self, crashes: _Crashes, drain_s: float, **options: Any) -> None:
+    def __init__(self, listener: socket.socket, crashes: _Crashes, drain_s: float, **options: Any) -> None:
         super().__init__(**options)
+        self._sso = listener
         self._crashes = crashes
         self._drain_s = drain_s
         self.failed = False
+
+    def _init_shared_socket(self) -> None:
+        """Granian would make a listener in each worker; ours goes to all of them (`_work`)."""
 
     def stop(self, *, failed: bool = False) -> None:
         """Ends the serve loop; from any thread."""
@@ -200,6 +202,13 @@ class _Workers(MPServer):
         self._drain()
         self.interrupt_children.clear()
 
+    def _stop_workers(self) -> None:
+        ending = [worker.inner for worker in self.wrks]
+        super()._stop_workers()  # type: ignore[no-untyped-call]
+        if any(process.exitcode != 0 for process in ending):
+            # Killed at the end of the grace time: what was in flight was cut.
+            self.failed = True
+
     def _drain(self) -> None:
         if self.failed or not self._drain_s:
             return
@@ -209,6 +218,14 @@ class _Workers(MPServer):
         # A second signal sets the event again and ends the wait.
         self.main_loop_interrupt.clear()
         self.main_loop_interrupt.wait(self._drain_s)
+
+
+def _work(worker: int, name: str, loader: Any, sockets: Any, *options: Any) -> None:
+    """A worker's process: Granian's, on the listener that it got from the supervisor."""
+    _, listener = sockets
+    # Granian closes what it holds: it takes the descriptor over.
+    holder = SocketHolder(listener.detach(), False, _BACKLOG)  # type: ignore[call-arg]  # not in its stub
+    MPServer._spawn_asgi_lifespan_worker(worker, name, loader, ((None, holder), None), *options)
 
 
 def _load(target: str, parent: int) -> Any:
@@ -225,8 +242,11 @@ def _load(target: str, parent: int) -> Any:
 class _Supervisor:
     """The children of one node, from start to end."""
 
-    def __init__(self, settings: Settings, app: str, ready_file: Path | None) -> None:
+    def __init__(
+        self, settings: Settings, app: str, ready_file: Path | None, listener: socket.socket
+    ) -> None:
         self._settings = settings
+        self._listener = listener
         self._app = app
         self._ready_file = ready_file
         self._crashes = _Crashes()
@@ -247,7 +267,8 @@ class _Supervisor:
         watch.start()
         probe.start()
         try:
-            workers.serve(target_loader=partial(_load, self._app, os.getpid()), wrap_loader=False)
+            load = partial(_load, self._app, os.getpid())
+            workers.serve(spawn_target=_work, target_loader=load, wrap_loader=False)
         finally:
             self._ending.set()
             self._stop_keeper()
@@ -266,6 +287,7 @@ class _Supervisor:
     def _make_workers(self) -> _Workers:
         http, shutdown = self._settings.http, self._settings.shutdown
         return _Workers(
+            self._listener,
             self._crashes,
             shutdown.drain_s,
             target=self._app,

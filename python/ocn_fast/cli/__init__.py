@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ocn_fast.cli import config, demo, doctor, explain, init, keys, party, platform, registry, serve
+from ocn_fast.cli import config, demo, doctor, explain, init, keys, notary, party, platform, registry, serve
 from ocn_fast.cli.output import literal
 from ocn_fast.errors import OcnError
 
@@ -54,7 +54,7 @@ app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
 app.add_typer(keys.app, name="keys")
 app.add_typer(registry.app, name="registry")
-# app.add_typer(notary.app, name="notary")
+app.add_typer(notary.app, name="notary")
 app.add_typer(platform.app, name="platform")
 
 

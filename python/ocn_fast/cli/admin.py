@@ -80,8 +80,10 @@ def _content(status: int, text: bytes) -> Any:
         document = json.loads(text) if text else None
     except ValueError:
         raise AdminError(f"the answer (HTTP {status}) is not from a node: it is no JSON") from None
-    envelope = isinstance(document, dict) and "status_code" in document
+    envelope: dict[str, Any] = {}
+    if isinstance(document, dict) and "status_code" in document:
+        envelope = document
     if 200 <= status < 300:
-        return document.get("data") if envelope else document
-    message = document.get("status_message") if envelope else None
-    raise AdminError(f"refused with HTTP {status}: {message or text[:200].decode(errors='replace')}")
+        return envelope.get("data") if envelope else document
+    message = envelope.get("status_message") or text[:200].decode(errors="replace")
+    raise AdminError(f"refused with HTTP {status}: {message}")

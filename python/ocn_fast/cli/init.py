@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,14 @@ url = "sqlite+aiosqlite:///ocn-fast.db"
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What `write_node` made: the operator's address and the settings file."""
+
+    address: str
+    settings: Path
+
+
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to put the files; made if it is not there.")] = Path(),
     url: Annotated[str | None, typer.Option(help="Public URL of the node.")] = None,
@@ -60,40 +69,18 @@ def init(
     party = _ask(party_id, "--party-id", "Party id of the hub itself").upper()
     if signatures is None:
         signatures = typer.confirm("Must messages be signed?", default=True) if sys.stdin.isatty() else True
-    # The settings are tried before anything is written.
-    values: dict[str, Any] = {"node.url": url, "node.country_code": country, "node.party_id": party}
-    Settings.load(flags={**values, "node.dev": dev, "signatures.required": signatures})
-
-    settings_file = folder / DEFAULT_CONFIG
+    made = write_node(folder, url=url, country_code=country, party_id=party, signatures=signatures, dev=dev)
     files = {
-        "settings": settings_file,
-        "node key": folder / "node.key",
-        "key ring": folder / "keyring.json",
-        "admin key": folder / "admin.key",
+        "settings": str(made.settings),
+        "node key": str(folder / "node.key"),
+        "key ring": str(folder / "keyring.json"),
+        "admin key": str(folder / "admin.key"),
     }
-    for path in files.values():
-        if path.exists() or path.is_symlink():
-            raise ConfigError("is there already and is not overwritten", source=str(path))
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot be made: {error.strerror}", source=str(folder)) from None
-    address = keyfiles.create_node_key(files["node key"])
-    keyfiles.create_key_ring(files["key ring"])
-    keyfiles.create_admin_key(files["admin key"])
-    text = _FILE.format(
-        url=_toml(url),
-        country=_toml(country),
-        party=_toml(party),
-        required=str(signatures).lower(),
-        dev="dev = true\n" if dev else "",
-    )
-    keyfiles.create(settings_file, text)
-
+    address, settings_file = made.address, made.settings
     if json:
-        print_json({"address": address, "files": {name: str(path) for name, path in files.items()}})
+        print_json({"address": address, "files": files})
         return
-    print_fields({**{name: str(path) for name, path in files.items()}, "operator address": address})
+    print_fields({**files, "operator address": address})
     for line in (
         "What comes next:",
         "1. Keep a copy of node.key and keyring.json in a safe place: nobody can make them again.",
@@ -104,6 +91,37 @@ def init(
         f"5. ocn-fast platform token DE/CPO -c {settings_file}   (a registration token for a party)",
     ):
         print_note(line)
+
+
+def write_node(
+    folder: Path, *, url: str, country_code: str, party_id: str, signatures: bool = True, dev: bool = False
+) -> Made:
+    """Makes all files of a new node in a folder, or none. Raises ConfigError."""
+    # The settings are tried before anything is written.
+    values: dict[str, Any] = {"node.url": url, "node.country_code": country_code, "node.party_id": party_id}
+    open_port = {"http.port": 0} if dev else {}
+    Settings.load(flags={**values, "node.dev": dev, "signatures.required": signatures, **open_port})
+    settings = folder / DEFAULT_CONFIG
+    node_key, key_ring, admin_key = folder / "node.key", folder / "keyring.json", folder / "admin.key"
+    for path in (settings, node_key, key_ring, admin_key):
+        if path.exists() or path.is_symlink():
+            raise ConfigError("is there already and is not overwritten", source=str(path))
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be made: {error.strerror}", source=str(folder)) from None
+    address = keyfiles.create_node_key(node_key)
+    keyfiles.create_key_ring(key_ring)
+    keyfiles.create_admin_key(admin_key)
+    text = _FILE.format(
+        url=_toml(url),
+        country=_toml(country_code),
+        party=_toml(party_id),
+        required=str(signatures).lower(),
+        dev="dev = true\n" if dev else "",
+    )
+    keyfiles.create(settings, text)
+    return Made(address, settings)
 
 
 def _ask(given: str | None, option: str, question: str, default: str | None = None) -> str:

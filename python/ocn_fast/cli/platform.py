@@ -122,7 +122,7 @@ def rotate(
     admin_key_file: admin.KeyFile = None,
     json: Json = False,
 ) -> None:
-    """Has a platform's tokens replaced, without the party being asked for a new registration."""
+    """Ends all tokens of a platform at once and shows its new one, this once."""
     _act("POST", f"/admin/platforms/{identity}/rotate", config, url, admin_key_file, json, "rotated")
 
 
