@@ -63,7 +63,8 @@ impl Node {
             .url
             .truncate(settings.node.url.trim_end_matches('/').len());
         let json_limits = json::Limits {
-            depth: settings.limits.json_depth,
+            // Counted from the values object, of which a body is a member.
+            depth: settings.limits.json_depth.saturating_sub(1),
             number_chars: settings.limits.number_chars,
         };
         let notary_limits = notary::Limits {

@@ -148,7 +148,7 @@ impl Body for Whole {
     }
 }
 
-const MSP_TOKEN: &str = "token-c-of-the-msp";
+pub(crate) const MSP_TOKEN: &str = "token-c-of-the-msp";
 const CPO_TOKEN: &str = "token-c-of-the-cpo";
 /// What the clock says, Unix milliseconds.
 pub(crate) const NOW: u64 = 1_790_000_000_000;
