@@ -162,8 +162,10 @@ class NodeService:
         return self._native.in_flight()
 
     def stats(self) -> bytes:
-        """The figures of this worker: see `_native.Node.stats`."""
-        return self._native.stats()
+        """The figures of this worker: see `_native.Node.stats`; and `statements`, SQL sent by kind."""
+        figures = msgspec.json.decode(self._native.stats(), type=dict[str, msgspec.Raw])
+        figures["statements"] = msgspec.Raw(msgspec.json.encode(self._store.statements()))
+        return msgspec.json.encode(figures)
 
     # -- SQL work of the relay
 
@@ -218,7 +220,7 @@ class NodeService:
             self._seen = last_seen
 
     async def _write_stats(self) -> None:
-        await asyncio.to_thread(_replace, self._stats_file, self._native.stats())
+        await asyncio.to_thread(_replace, self._stats_file, self.stats())
 
 
 class _Filled(msgspec.Struct):

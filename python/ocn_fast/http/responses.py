@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -152,5 +152,5 @@ def _signed(request: Request, body: bytes) -> bytes:
     signature = request.headers.get("ocn-signature")
     if signature is None or not getattr(request.state, "authenticated", False):
         return body
-    container = "gzip" if signature.startswith(_GZIP) else "brotli"
+    container: Literal["brotli", "gzip"] = "gzip" if signature.startswith(_GZIP) else "brotli"
     return context_of(request).node.sign_answer(body, container)

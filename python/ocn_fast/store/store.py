@@ -103,13 +103,14 @@ class Store:
             if (access := await tokens.find_platform_by_token(connection, digests, now)) is not None:
                 form, platform_id, newest = access
                 platform = await platforms.find(connection, platform_id)
+                kept = newest and await tokens.answer_is_kept(connection, platform_id)
             elif (found := await tokens.find_registration_token(connection, digests)) is not None:
                 form, registration = found
                 live = registration.used_at is not None or registration.expires_at > now
                 return Caller(form, registration=registration) if live else None
             else:
                 return None
-        if newest and platform is not None and len(platform.tokens) > 1:
+        if platform is not None and (kept or (newest and len(platform.tokens) > 1)):
             async with self._database.writing() as connection:
                 await platforms.current_token_used(connection, platform_id)
         return Caller(form, platform=platform)

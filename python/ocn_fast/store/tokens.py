@@ -119,6 +119,13 @@ async def repeated_registration(
     return None if row is None else (row.platform_id, ring.decrypt(row.token_c, _token_c_place(token_id)))
 
 
+async def answer_is_kept(connection: AsyncConnection, platform_id: int) -> bool:
+    """Whether the answer to this platform's registration is still kept."""
+    table = schema.registration_tokens
+    query = select(table.c.id).where(table.c.platform_id == platform_id, table.c.token_c.is_not(None))
+    return (await connection.execute(query.limit(1))).one_or_none() is not None
+
+
 async def forget_answers(connection: AsyncConnection, platform_ids: Sequence[int]) -> None:
     """Erases kept tokens C of platforms that have used theirs."""
     table = schema.registration_tokens

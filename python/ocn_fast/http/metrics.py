@@ -1,0 +1,200 @@
+"""Prometheus metrics of the whole node, whichever worker is asked.
+
+Each worker writes its figures into a file every second (`ocn_fast.node`); the worker that answers adds up
+those of the others and its own, fresh. Figures of a worker that has ended leave the sums: to Prometheus that
+is a counter that was reset. Labels come from closed sets only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ocn_fast.http.context import context_of
+from ocn_fast.node import stats_folder
+
+Figures = dict[str, Any]
+"""What one worker counts: `ocn_fast.node.NodeService.stats`."""
+
+_COUNTED: dict[str, tuple[str, Callable[[Figures], int]]] = {
+    "ocn_messages_received": ("Messages that arrived.", lambda one: one["relay"]["received"]),
+    "ocn_messages_signed": (
+        "Messages whose signature was found good.",
+        lambda one: one["relay"]["signed"],
+    ),
+    "ocn_uncovered_leaves": (
+        "Values that a signature did not cover and its policy let pass.",
+        lambda one: one["relay"]["uncovered_leaves"],
+    ),
+    "ocn_links_dropped": (
+        "Links of answers that were left out.",
+        lambda one: one["relay"]["links_dropped"],
+    ),
+    "ocn_tokens_refused": (
+        "Answers by which a receiver refused the hub's token.",
+        lambda one: one["relay"]["tokens_refused"],
+    ),
+    "ocn_panics": (
+        "Defects that were caught.",
+        lambda one: one["relay"]["panics"] + one["panics"],
+    ),
+    "ocn_completions": ("Results handed over to Python.", lambda one: one["completions"]),
+    "ocn_wakes": ("Wakes of the event loop for them.", lambda one: one["wakes"]),
+    "ocn_log_lines_dropped": (
+        "Log lines of messages that a slow sink cost.",
+        lambda one: one["log"]["dropped"],
+    ),
+    "ocn_connections_dialled": (
+        "Connections made to receivers.",
+        lambda one: one["connections"]["dialled"],
+    ),
+    "ocn_connections_reused": (
+        "Messages sent on a connection that was there.",
+        lambda one: one["connections"]["reused"],
+    ),
+}
+_LEVELS: dict[str, tuple[str, Callable[[Figures], int]]] = {
+    "ocn_in_flight": ("Messages in work.", lambda one: one["in_flight"]),
+    "ocn_buffered_bytes": ("Bodies held in memory.", lambda one: one["buffered_bytes"]),
+    "ocn_connections_used": ("Connections to receivers in use.", lambda one: one["connections"]["used"]),
+    "ocn_connections_idle": (
+        "Connections to receivers kept for later.",
+        lambda one: one["connections"]["idle"],
+    ),
+}
+_TABLE = {
+    "version": "Change number of the oldest table in use.",
+    "parties": "Parties in the registry.",
+    "operators": "Operators in the registry.",
+    "platforms": "Platforms of this node.",
+    "local_parties": "Parties of this node's platforms.",
+}
+
+
+async def metrics(request: Request) -> Response:
+    """GET /metrics: the text form of Prometheus."""
+    context = context_of(request)
+    own = orjson.loads(context.node.stats())
+    others = await asyncio.to_thread(_read_others, stats_folder(context.settings))
+    registry = CollectorRegistry()
+    registry.register(_Workers([own, *others]))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Workers(Collector):
+    """The figures of all workers, added up."""
+
+    def __init__(self, workers: Sequence[Figures]) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("ocn_workers", "Worker processes.", value=len(self._workers))
+        for name, (text, figure) in _COUNTED.items():
+            yield CounterMetricFamily(name, text, value=sum(map(figure, self._workers)))
+        for name, (text, figure) in _LEVELS.items():
+            yield GaugeMetricFamily(name, text, value=sum(map(figure, self._workers)))
+        yield self._messages()
+        yield self._statements()
+        yield self._stages()
+        for name, key, text in (
+            ("ocn_message_seconds", "total", "Time from a message's arrival to its answer."),
+            ("ocn_hub_seconds", "hub", "The part of it that the hub itself took."),
+        ):
+            family = HistogramMetricFamily(name, text)
+            family.add_metric([], *_histogram([one["relay"][key] for one in self._workers]))
+            yield family
+        yield from self._table()
+
+    def _messages(self) -> Metric:
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for one in self._workers:
+            for cell in one["relay"]["messages"]:
+                counts[cell["module"], cell["role"], cell["outcome"]] += cell["count"]
+        family = CounterMetricFamily(
+            "ocn_messages", "Messages by what became of them.", labels=("module", "role", "outcome")
+        )
+        for labels, count in sorted(counts.items()):
+            family.add_metric(labels, count)
+        return family
+
+    def _statements(self) -> Metric:
+        counts: Counter[str] = Counter()
+        for one in self._workers:
+            counts.update(one["statements"])
+        family = CounterMetricFamily(
+            "ocn_sql_statements", "SQL statements: polls of the change number, and others.", labels=("kind",)
+        )
+        for kind, count in sorted(counts.items()):
+            family.add_metric((kind,), count)
+        return family
+
+    def _stages(self) -> Metric:
+        family = HistogramMetricFamily("ocn_stage_seconds", "Time by stage.", labels=("stage",))
+        for stage in self._workers[0]["relay"]["stages"]:
+            parts = [one["relay"]["stages"][stage] for one in self._workers]
+            family.add_metric((stage,), *_histogram(parts))
+        return family
+
+    def _table(self) -> Iterator[Metric]:
+        tables = [one["table"] for one in self._workers]
+        for key, text in _TABLE.items():
+            yield GaugeMetricFamily(f"ocn_table_{key}", text, value=min(table[key] for table in tables))
+        times = [table["block_time"] for table in tables]
+        if None not in times:
+            oldest = min(datetime.fromisoformat(time) for time in times)
+            age = (datetime.now(UTC) - oldest).total_seconds()
+            yield GaugeMetricFamily("ocn_registry_age_seconds", "Age of the registry's block.", value=age)
+            block = min(table["block"] for table in tables)
+            yield GaugeMetricFamily("ocn_registry_block", "Block of the registry.", value=block)
+
+
+def _histogram(parts: Iterable[Figures]) -> tuple[list[tuple[str, float]], float]:
+    """Cumulated buckets and sum of histograms with the same bounds."""
+    parts = list(parts)
+    counts = accumulate(map(sum, zip(*(part["counts"] for part in parts), strict=True)))
+    bounds = [*map(str, parts[0]["bounds"]), "+Inf"]
+    return list(zip(bounds, map(float, counts), strict=True)), sum(part["sum"] for part in parts)
+
+
+def _read_others(folder: Path) -> list[Figures]:
+    """The figures of the other workers that live."""
+    found = []
+    for file in folder.glob("*.json"):
+        if not file.stem.isdecimal() or int(file.stem) == os.getpid() or not _lives(int(file.stem)):
+            continue
+        try:
+            found.append(orjson.loads(file.read_bytes()))
+        except FileNotFoundError:
+            # It ended in this moment.
+            continue
+    return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # There, and not ours.
+        return False
+    return True
