@@ -1,19 +1,19 @@
 //! The client: one request to one receiver, start to end.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
 use ocn_core::relay::ports::{Answer, Departure, Outbound, Outgoing, SendError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::dial::Dialer;
-use crate::link::{Failure, Link};
+use crate::link::{Failure, Link, Payload};
 use crate::pool::{Pool, Seat};
 use crate::resolve::{Resolve, SystemResolver};
+use crate::room::{Collected, Room};
 use crate::settings::{HttpSettings, NetSettings};
 use crate::target::Target;
 use crate::text;
@@ -28,6 +28,7 @@ struct Inner {
     pool: Arc<Pool>,
     connect: Duration,
     bounds: HttpSettings,
+    room: Room,
     /// Our own origin, never called.
     own: Option<String>,
     dialled: AtomicU64,
@@ -78,20 +79,21 @@ struct Draft<'a> {
 }
 
 impl Client {
-    /// A client that asks the system for addresses.
+    /// A client whose answers share the account of `limits.buffered_bytes` with whatever else is in memory.
     ///
     /// # Errors
     /// [`ClientError`] names the setting that cannot be used.
-    pub fn new(settings: &NetSettings) -> Result<Self, ClientError> {
-        Self::with_resolver(settings, Arc::new(SystemResolver::default()))
+    pub fn new(settings: &NetSettings, buffered: Arc<AtomicUsize>) -> Result<Self, ClientError> {
+        Self::with_resolver(settings, buffered, Arc::new(SystemResolver::default()))
     }
 
-    /// A client that asks this resolver for addresses.
+    /// The same, with another resolver than the system's.
     ///
     /// # Errors
     /// [`ClientError`] names the setting that cannot be used.
     pub fn with_resolver(
         settings: &NetSettings,
+        buffered: Arc<AtomicUsize>,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, ClientError> {
         let outbound = &settings.outbound;
@@ -121,6 +123,10 @@ impl Client {
             ),
             connect: settings.relay.connect(),
             bounds: settings.http.clone(),
+            room: Room {
+                taken: buffered,
+                limit: limits.buffered_bytes,
+            },
             own: own.map(|target| target.origin),
             dialled: AtomicU64::new(0),
             reused: AtomicU64::new(0),
@@ -160,9 +166,15 @@ impl Client {
         let departure = Departure::default();
         let _seat = self.0.enter(0, &target)?;
         let mut link = self.0.open(&target, until).await?;
-        exchange(&mut link, &draft, fetch.max_bytes, until, &departure)
-            .await
-            .map_err(Failure::into_verdict)
+        exchange(
+            &mut link,
+            &draft,
+            self.0.collected(fetch.max_bytes),
+            until,
+            &departure,
+        )
+        .await
+        .map_err(Failure::into_verdict)
     }
 }
 
@@ -186,7 +198,15 @@ impl Outbound for Client {
                 continue;
             }
             self.0.reused.fetch_add(1, Ordering::Relaxed);
-            match exchange(&mut link, &draft, request.response_bytes, until, departure).await {
+            match exchange(
+                &mut link,
+                &draft,
+                self.0.collected(request.response_bytes),
+                until,
+                departure,
+            )
+            .await
+            {
                 Ok(answer) => return Ok(keep(&seat, link, answer).await),
                 // The peer closed just now. Not one byte was written: another connection may take it.
                 Err(Failure::Untouched(_)) => {}
@@ -194,7 +214,15 @@ impl Outbound for Client {
             }
         }
         let mut link = self.0.open(&target, until).await?;
-        match exchange(&mut link, &draft, request.response_bytes, until, departure).await {
+        match exchange(
+            &mut link,
+            &draft,
+            self.0.collected(request.response_bytes),
+            until,
+            departure,
+        )
+        .await
+        {
             Ok(answer) => Ok(keep(&seat, link, answer).await),
             Err(failure) => Err(failure.into_verdict()),
         }
@@ -213,6 +241,10 @@ impl Inner {
             return Err(SendError::NotSent(text::ADDRESS_NOT_ALLOWED));
         }
         Ok(target)
+    }
+
+    fn collected(&self, response_bytes: usize) -> Collected {
+        Collected::new(&self.room, response_bytes)
     }
 
     fn enter(&self, platform: i64, target: &Target) -> Result<Seat, SendError> {
@@ -248,7 +280,7 @@ impl Failure {
 async fn exchange(
     link: &mut Link,
     draft: &Draft<'_>,
-    response_bytes: usize,
+    collected: Collected,
     until: Instant,
     departure: &Departure,
 ) -> Result<Answer, Failure> {
@@ -258,7 +290,7 @@ async fn exchange(
     }
     let account = Arc::clone(link.account());
     let before = account.written();
-    match timeout_at(until, link.exchange(request, response_bytes)).await {
+    match timeout_at(until, link.exchange(request, collected)).await {
         Ok(result) => result,
         Err(_) if account.written() == before => Err(Failure::Final(SendError::NotSent(
             text::NO_CONNECTION_IN_TIME,
@@ -278,8 +310,8 @@ async fn keep(seat: &Seat, mut link: Box<Link>, answer: Answer) -> Answer {
 }
 
 impl Draft<'_> {
-    fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
+    fn request(&self) -> Request<Payload> {
+        let mut request = Request::new(Payload::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = Uri::from(self.target.path.clone());
         let headers = request.headers_mut();

@@ -11,6 +11,7 @@ mod dial;
 mod link;
 mod pool;
 mod resolve;
+mod room;
 mod settings;
 mod target;
 pub mod text;

@@ -9,15 +9,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use ocn_core::relay::ports::{Answer, SendError};
 
+use crate::room::{Collected, Full};
 use crate::settings::HttpSettings;
 use crate::text;
 use crate::wire::{Account, Wire};
@@ -28,8 +28,8 @@ const INTERIM_ANSWERS: usize = 16;
 /// Hyper's least buffer.
 const LEAST_BUFFER: usize = 8_192;
 
-/// Room made for a body before any of it came; a peer that announces more must send it first.
-const FIRST_ROOM: usize = 65_536;
+/// A request's body, at hand as a whole.
+pub(crate) type Payload = http_body_util::Full<Bytes>;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -41,9 +41,9 @@ pub(crate) enum Failure {
 
 /// A connection that speaks HTTP.
 pub(crate) struct Link {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Payload>,
     /// `None` once it has ended.
-    connection: Option<Connection<TokioIo<Wire>, Full<Bytes>>>,
+    connection: Option<Connection<TokioIo<Wire>, Payload>>,
     /// Why it ended, if hyper could tell nobody else.
     ended: Option<hyper::Error>,
     account: Arc<Account>,
@@ -86,11 +86,11 @@ impl Link {
         .await
     }
 
-    /// Sends one request and reads the whole answer.
+    /// Sends one request and reads the whole answer, its body into `collected`.
     pub(crate) async fn exchange(
         &mut self,
-        mut request: Request<Full<Bytes>>,
-        response_bytes: usize,
+        mut request: Request<Payload>,
+        collected: Collected,
     ) -> Result<Answer, Failure> {
         let before = self.account.written();
         self.account.forget_interim();
@@ -100,12 +100,12 @@ impl Link {
             Ok(response) => response,
             Err(error) => return Err(self.judge(error, before)),
         };
-        self.answer(response, response_bytes)
+        self.answer(response, collected)
             .await
             .map_err(Failure::Final)
     }
 
-    async fn head(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Ending> {
+    async fn head(&mut self, request: Request<Payload>) -> Result<Response<Incoming>, Ending> {
         let mut waiting = pin!(self.sender.send_request(request));
         poll_fn(|context| {
             self.drive(context);
@@ -120,17 +120,15 @@ impl Link {
     async fn answer(
         &mut self,
         response: Response<Incoming>,
-        response_bytes: usize,
+        mut collected: Collected,
     ) -> Result<Answer, SendError> {
         let (head, mut body) = response.into_parts();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Unusable(text::PROTOCOL_SWITCH));
         }
-        let announced = announced_length(&head.headers)?;
-        if announced.is_some_and(|length| length > response_bytes as u64) {
+        if announced_length(&head.headers)?.is_some_and(|length| !collected.may_reach(length)) {
             return Err(SendError::Unusable(text::ANSWER_TOO_LARGE));
         }
-        let mut collected = Collected::default();
         poll_fn(|context| {
             loop {
                 self.drive(context);
@@ -141,19 +139,22 @@ impl Link {
                     Poll::Pending => return Poll::Pending,
                 };
                 // Trailers mean nothing to OCPI.
-                if let Ok(data) = frame.into_data()
-                    && !collected.add(data, announced, response_bytes)
-                {
-                    return Poll::Ready(Err(SendError::Unusable(text::ANSWER_TOO_LARGE)));
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                if let Err(full) = collected.add(data) {
+                    return Poll::Ready(Err(SendError::Unusable(match full {
+                        Full::Body => text::ANSWER_TOO_LARGE,
+                        Full::Room => text::NO_ROOM,
+                    })));
                 }
             }
         })
         .await?;
+        let headers = head.headers.iter();
         Ok(Answer {
             status: head.status.as_u16(),
-            headers: head
-                .headers
-                .iter()
+            headers: headers
                 .map(|(name, value)| {
                     (
                         name.as_str().to_owned(),
@@ -209,50 +210,12 @@ enum Ending {
     Interim,
 }
 
-/// Body bytes as they come; a body in one piece is not copied.
-#[derive(Default)]
-struct Collected {
-    first: Bytes,
-    rest: BytesMut,
-}
-
-impl Collected {
-    /// False if that is more than allowed.
-    fn add(&mut self, data: Bytes, announced: Option<u64>, most: usize) -> bool {
-        if self.first.len() + self.rest.len() + data.len() > most {
-            return false;
-        }
-        if self.first.is_empty() && self.rest.is_empty() {
-            self.first = data;
-            return true;
-        }
-        if self.rest.is_empty() {
-            let room = announced
-                .map_or(0, |length| (length as usize).min(most))
-                .min(FIRST_ROOM);
-            self.rest.reserve(room);
-            self.rest
-                .extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.rest.extend_from_slice(&data);
-        true
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.rest.is_empty() {
-            self.first
-        } else {
-            self.rest.freeze()
-        }
-    }
-}
-
 /// The length that the answer announces.
 ///
 /// # Errors
 /// Framing that two readers could read differently: both kinds at once, a repeated length, a coding that is not
 /// exactly `chunked` (`safety.md` F38).
-fn announced_length(headers: &HeaderMap) -> Result<Option<u64>, SendError> {
+fn announced_length(headers: &HeaderMap) -> Result<Option<usize>, SendError> {
     let ambiguous = SendError::Unusable(text::FRAMING_AMBIGUOUS);
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

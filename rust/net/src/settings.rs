@@ -91,6 +91,8 @@ pub struct LimitSettings {
     pub in_flight: usize,
     /// Requests at once to one origin of one platform.
     pub in_flight_per_receiver: usize,
+    /// Bytes of messages in memory at once, requests and answers together.
+    pub buffered_bytes: usize,
 }
 
 impl Default for LimitSettings {
@@ -98,6 +100,7 @@ impl Default for LimitSettings {
         Self {
             in_flight: 2_048,
             in_flight_per_receiver: 256,
+            buffered_bytes: 256 << 20,
         }
     }
 }

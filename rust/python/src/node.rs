@@ -171,8 +171,8 @@ impl Node {
         }
         let event_loop = py.import("asyncio")?.call_method0("get_running_loop")?;
         let queue = Arc::new(EventQueue::new()?);
-        let client =
-            Client::new(&self.net).map_err(|error| ConfigError::new_err(error.to_string()))?;
+        let client = Client::new(&self.net, self.core.buffer_account())
+            .map_err(|error| ConfigError::new_err(error.to_string()))?;
         let post = {
             let queue = Arc::clone(&queue);
             Box::new(move |question| queue.push(Event::Work(question)))

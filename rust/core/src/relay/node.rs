@@ -144,6 +144,11 @@ impl Node {
         Booking::take(&self.buffered, bytes, self.settings.limits.buffered_bytes)
     }
 
+    /// The account behind `limits.buffered_bytes`, which the outbound port shares: answers count too.
+    pub fn buffer_account(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.buffered)
+    }
+
     /// Takes one place of `limits.in_flight`; given back when dropped. `None` if all are taken.
     pub(super) fn begin(&self) -> Option<Booking> {
         Booking::take(&self.in_flight, 1, self.settings.limits.in_flight)

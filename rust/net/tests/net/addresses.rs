@@ -199,7 +199,7 @@ fn strict() -> NetSettings {
 async fn test_a56_no_spelling_of_a_private_address_is_called() {
     let settings = strict();
     let script = Arc::new(Script::default());
-    let client = Client::with_resolver(&settings, script.clone()).unwrap();
+    let client = Client::with_resolver(&settings, Arc::default(), script.clone()).unwrap();
     assert!(FORBIDDEN.len() >= 100);
     for (url, reason) in FORBIDDEN {
         assert_eq!(check_url(url, &settings.outbound), Err(*reason), "{url}");
@@ -276,6 +276,7 @@ async fn test_a56_names_of_private_addresses_are_refused_at_connect() {
     ] {
         let client = Client::with_resolver(
             &strict(),
+            Arc::default(),
             Script::of("rebind.example", [[address].as_slice()]),
         )
         .unwrap();
@@ -285,7 +286,7 @@ async fn test_a56_names_of_private_addresses_are_refused_at_connect() {
         );
     }
     // The system's own resolver knows this name, and some know it with a dot.
-    let client = Client::new(&strict()).unwrap();
+    let client = Client::new(&strict(), Arc::default()).unwrap();
     for url in ["http://localhost/", "http://LOCALHOST/"] {
         assert_eq!(
             refused(&client, post(url)).await,
@@ -303,7 +304,7 @@ async fn test_a56_our_own_address_is_never_called() {
     let peer = Peer::answering(OK).await;
     let mut settings = local();
     settings.node.url = Some(format!("http://{}", peer.address));
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     assert_eq!(
         refused(&client, post(peer.url())).await,
         SendError::NotSent(text::ADDRESS_NOT_ALLOWED)
@@ -348,7 +349,7 @@ async fn test_a57_a_name_that_turns_private_is_refused_on_the_next_connection() 
         "rebind.example",
         [["127.0.0.1"].as_slice(), ["::1"].as_slice()],
     );
-    let client = Client::with_resolver(&local(), script.clone()).unwrap();
+    let client = Client::with_resolver(&local(), Arc::default(), script.clone()).unwrap();
     let url = format!("http://rebind.example:{}/", peer.address.port());
     assert_eq!(answered(&client, post(&url)).await.status, 200);
     assert_eq!(
@@ -373,8 +374,12 @@ async fn test_a57_one_private_address_spoils_the_answer() {
         &["fd00::1", "127.0.0.1"],
         &many,
     ] {
-        let client =
-            Client::with_resolver(&local(), Script::of("mixed.example", [answer])).unwrap();
+        let client = Client::with_resolver(
+            &local(),
+            Arc::default(),
+            Script::of("mixed.example", [answer]),
+        )
+        .unwrap();
         assert_eq!(
             refused(&client, post(format!("http://mixed.example:{port}/"))).await,
             SendError::NotSent(text::ADDRESS_NOT_ALLOWED)
@@ -390,7 +395,7 @@ async fn test_a57_a_kept_connection_keeps_its_address() {
         "rebind.example",
         [["127.0.0.1"].as_slice(), ["10.0.0.1"].as_slice()],
     );
-    let client = Client::with_resolver(&local(), script.clone()).unwrap();
+    let client = Client::with_resolver(&local(), Arc::default(), script.clone()).unwrap();
     let url = format!("http://rebind.example:{}/", peer.address.port());
     for _ in 0..5 {
         assert_eq!(answered(&client, post(&url)).await.status, 200);
@@ -404,13 +409,18 @@ async fn test_a57_a_kept_connection_keeps_its_address() {
 
 #[tokio::test]
 async fn test_f40_a_name_that_does_not_exist_is_not_sent() {
-    let client = Client::with_resolver(&local(), Arc::new(Script::default())).unwrap();
+    let client =
+        Client::with_resolver(&local(), Arc::default(), Arc::new(Script::default())).unwrap();
     assert_eq!(
         refused(&client, post("http://nowhere.example/")).await,
         SendError::NotSent(text::NAME_NOT_FOUND)
     );
-    let empty =
-        Client::with_resolver(&local(), Script::of("empty.example", [[].as_slice()])).unwrap();
+    let empty = Client::with_resolver(
+        &local(),
+        Arc::default(),
+        Script::of("empty.example", [[].as_slice()]),
+    )
+    .unwrap();
     assert_eq!(
         refused(&empty, post("http://empty.example/")).await,
         SendError::NotSent(text::NAME_NOT_FOUND)
@@ -421,7 +431,7 @@ async fn test_f40_a_name_that_does_not_exist_is_not_sent() {
 async fn test_f40_a_silent_name_server_is_left_after_dns_timeout_ms() {
     let mut settings = local();
     settings.outbound.dns_timeout_ms = 200;
-    let client = Client::with_resolver(&settings, Arc::new(Silent)).unwrap();
+    let client = Client::with_resolver(&settings, Arc::default(), Arc::new(Silent)).unwrap();
     let start = Instant::now();
     assert_eq!(
         refused(&client, post("http://silent.example/")).await,
@@ -447,6 +457,7 @@ async fn test_f40_only_dns_addresses_many_are_tried() {
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
         let client = Client::with_resolver(
             &settings,
+            Arc::default(),
             Script::of("many.example", [addresses.as_slice()]),
         )
         .unwrap();
@@ -468,6 +479,7 @@ async fn test_f40_a_dead_address_costs_one_head_start() {
     let silent = full_listener(peer.address.port()).await;
     let client = Client::with_resolver(
         &local(),
+        Arc::default(),
         Script::of("slow.example", [[silent.address, "127.0.0.1"].as_slice()]),
     )
     .unwrap();

@@ -2,6 +2,7 @@
 use bytes::Bytes;
 use ocn_core::relay::ports::{Outgoing, SendError};
 use ocn_net::{Client, text};
+use std::sync::Arc;
 
 use crate::peer::{OK, Peer, answered, client, local, post, refused};
 
@@ -262,7 +263,7 @@ async fn test_a80_a_head_is_bounded_in_count_and_bytes() {
     let mut settings = local();
     settings.http.header_count = 20;
     settings.http.header_bytes = 16_384;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     // Two headers are the framing's and the type's.
     for (count, fits) in [(18, true), (19, false), (1_000, false)] {
         let many = "X-A: 1\r\n".repeat(count);

@@ -112,7 +112,7 @@ async fn an_unused_connection_is_closed_after_idle_ms() {
     .await;
     let mut settings = local();
     settings.relay.idle_ms = 200;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     answered(&client, post(peer.url())).await;
     assert_eq!(client.stats().idle, 1);
     is_closed.recv().await.unwrap();

@@ -1,4 +1,5 @@
 //! Receivers that are gone, silent, slow or cut off.
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ async fn test_f25_an_address_that_never_answers_the_connect_is_not_sent_after_co
     }
     let mut settings = local();
     settings.relay.connect_ms = 300;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     let (verdict, taken) = timed(&client, post(format!("http://{address}/"))).await;
     assert_eq!(verdict, SendError::NotSent(text::NO_CONNECTION_IN_TIME));
     assert_about(taken, 300);

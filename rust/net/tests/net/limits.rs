@@ -1,4 +1,6 @@
 //! How much at once.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ocn_core::relay::ports::{Outgoing, SendError};
@@ -43,7 +45,7 @@ async fn test_a147_a_receiver_that_hangs_holds_only_so_many_requests() {
     let other = Peer::answering(OK).await;
     let mut settings = local();
     settings.limits.in_flight_per_receiver = 3;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     let calls = hold(&client, &peer, 3).await;
     assert_eq!(
         refused(&client, post(peer.url())).await,
@@ -74,7 +76,7 @@ async fn connections_are_bounded_and_unused_ones_make_room() {
     let other = Peer::answering(OK).await;
     let mut settings = local();
     settings.limits.in_flight = 3;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     answered(&client, post(other.url())).await;
     assert_eq!(client.stats().idle, 1);
     let calls = hold(&client, &peer, 3).await;
@@ -96,7 +98,7 @@ async fn a_dropped_call_frees_its_place() {
     let (peer, _release) = holding().await;
     let mut settings = local();
     settings.limits.in_flight_per_receiver = 1;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     let calls = hold(&client, &peer, 1).await;
     assert_eq!(
         send(&client, post(peer.url())).await.unwrap_err(),
@@ -107,4 +109,26 @@ async fn a_dropped_call_frees_its_place() {
         assert!(call.await.unwrap_err().is_cancelled());
     }
     assert_eq!((client.stats().used, client.stats().idle), (0, 0));
+}
+
+#[tokio::test]
+async fn test_a138_answers_count_until_they_are_dropped() {
+    let body = "x".repeat(600);
+    let peer = Peer::answering(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n{body}"
+    ))
+    .await;
+    let mut settings = local();
+    settings.limits.buffered_bytes = 1_000;
+    let buffered = Arc::new(AtomicUsize::new(0));
+    let client = Client::new(&settings, Arc::clone(&buffered)).unwrap();
+    let answer = answered(&client, post(peer.url())).await;
+    assert_eq!(buffered.load(Ordering::Relaxed), 600);
+    assert_eq!(
+        refused(&client, post(peer.url())).await,
+        SendError::Unusable(text::NO_ROOM)
+    );
+    drop(answer);
+    assert_eq!(buffered.load(Ordering::Relaxed), 0);
+    assert_eq!(answered(&client, post(peer.url())).await.body, body);
 }

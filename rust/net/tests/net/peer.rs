@@ -178,7 +178,7 @@ pub(crate) fn local() -> NetSettings {
 }
 
 pub(crate) fn client() -> Client {
-    Client::new(&local()).unwrap()
+    Client::new(&local(), Arc::default()).unwrap()
 }
 
 /// A small POST.

@@ -105,7 +105,7 @@ async fn serve(mut talk: Talk<tokio_rustls::server::TlsStream<TcpStream>>) {
 async fn assert_refused(config: ServerConfig, settings: &NetSettings, reason: &'static str) {
     let peer = secure_peer(config).await;
     let url = format!("https://{}/", peer.address);
-    let client = Client::new(settings).unwrap();
+    let client = Client::new(settings, Arc::default()).unwrap();
     assert_eq!(
         refused(&client, post(url)).await,
         SendError::NotSent(reason)
@@ -117,7 +117,7 @@ async fn a_trusted_peer_is_called_and_its_connection_kept() {
     let authority = Authority::new();
     let (settings, _file) = authority.trusted();
     let peer = secure_peer(authority.server("127.0.0.1", |_| {})).await;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     for _ in 0..3 {
         assert_eq!(
             answered(&client, post(format!("https://{}/", peer.address)))
@@ -181,7 +181,7 @@ async fn test_f41_tls_1_1_is_not_spoken() {
     })
     .await;
     let verdict = refused(
-        &Client::new(&local()).unwrap(),
+        &Client::new(&local(), Arc::default()).unwrap(),
         post(format!("https://{}/", old.address)),
     )
     .await;
@@ -194,7 +194,7 @@ async fn test_f41_a_peer_that_stalls_in_the_handshake_is_left_after_connect_ms()
     let peer = Peer::start(|mut talk, _| async move { talk.until_closed().await }).await;
     let mut settings = local();
     settings.relay.connect_ms = 200;
-    let client = Client::new(&settings).unwrap();
+    let client = Client::new(&settings, Arc::default()).unwrap();
     let verdict = refused(&client, post(format!("https://{}/", peer.address))).await;
     assert_eq!(verdict, SendError::NotSent(text::NO_CONNECTION_IN_TIME));
 }
@@ -207,7 +207,7 @@ async fn test_f41_a_peer_without_tls_is_not_sent() {
         talk.write(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     })
     .await;
-    let client = Client::new(&local()).unwrap();
+    let client = Client::new(&local(), Arc::default()).unwrap();
     let verdict = refused(&client, post(format!("https://{}/", plain.address))).await;
     assert_eq!(verdict, SendError::NotSent(text::TLS_FAILED));
     assert_eq!(answered(&client, post(peer.url())).await.status, 200);
@@ -217,7 +217,7 @@ async fn test_f41_a_peer_without_tls_is_not_sent() {
 async fn test_f31_plain_http_to_a_tls_port_is_unusable() {
     let authority = Authority::new();
     let peer = secure_peer(authority.server("127.0.0.1", |_| {})).await;
-    let client = Client::new(&local()).unwrap();
+    let client = Client::new(&local(), Arc::default()).unwrap();
     assert_eq!(
         refused(&client, post(peer.url())).await,
         SendError::Unusable(text::NOT_HTTP)
@@ -230,11 +230,17 @@ async fn a_ca_file_that_holds_no_certificate_stops_the_start() {
         let file = CaFile::new(content);
         let mut settings = local();
         settings.outbound.ca_file = Some(file.0.clone());
-        assert!(matches!(Client::new(&settings), Err(ClientError::Tls(_))));
+        assert!(matches!(
+            Client::new(&settings, Arc::default()),
+            Err(ClientError::Tls(_))
+        ));
     }
     let mut settings = local();
     settings.outbound.ca_file = Some("/nowhere/ca.pem".into());
-    assert!(matches!(Client::new(&settings), Err(ClientError::Tls(_))));
+    assert!(matches!(
+        Client::new(&settings, Arc::default()),
+        Err(ClientError::Tls(_))
+    ));
 }
 
 fn fetch(url: &str) -> Fetch<'_> {
@@ -251,7 +257,7 @@ fn fetch(url: &str) -> Fetch<'_> {
 #[tokio::test]
 async fn a_fetch_keeps_no_connection() {
     let peer = Peer::answering(OK).await;
-    let client = Client::new(&local()).unwrap();
+    let client = Client::new(&local(), Arc::default()).unwrap();
     let headers = [("authorization".to_owned(), "Token QUJD".to_owned())];
     for _ in 0..2 {
         let answer = client
@@ -273,7 +279,7 @@ async fn a_fetch_keeps_no_connection() {
 
 #[tokio::test]
 async fn test_a61_a_fetch_stops_at_its_deadline_and_its_limit() {
-    let client = Client::new(&local()).unwrap();
+    let client = Client::new(&local(), Arc::default()).unwrap();
     let slow = Peer::start(|mut talk, _| async move { talk.until_closed().await }).await;
     assert_eq!(
         client.fetch(fetch(&slow.url())).await.unwrap_err(),
