@@ -23,7 +23,9 @@ def parts(request: bytes) -> tuple[str, list[str], bytes]:
     return line, fields, body
 
 
-def relayed(net: Network, *, sign: bool, respond: bytes | None = None, **request: object) -> tuple[bytes, bytes]:
+def relayed(
+    net: Network, *, sign: bool, respond: bytes | None = None, **request: object
+) -> tuple[bytes, bytes]:
     """Sends one request; returns what the receiver got and the body that came back."""
     seen: list[bytes] = []
     peer = net["CPO"]
@@ -86,7 +88,9 @@ def test_I03_signed_bodies_and_signatures_pass_unchanged(net: Network, body: byt
     request = raw_request(net, body=body)
     seen: list[bytes] = []
     peer = net["CPO"]
-    sent_back = signed_answer(peer, b'{"data":{"x":1.50e0},"status_code":1000, "timestamp":"2026-01-01T00:00:00Z"}')
+    sent_back = signed_answer(
+        peer, b'{"data":{"x":1.50e0},"status_code":1000, "timestamp":"2026-01-01T00:00:00Z"}'
+    )
 
     def reply(raw: bytes) -> bytes:
         seen.append(raw)

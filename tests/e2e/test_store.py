@@ -89,7 +89,9 @@ def test_F11_a_thousand_signed_messages_pass_while_the_database_is_locked(tmp_pa
             body = json.dumps({"response_url": f"{net['MSP'].url}/cb", "session_id": "1"}).encode()
             target = f"/ocpi/receiver/{VERSION}/commands/STOP_SESSION"
             with net["CPO"].play(signing(net["CPO"])), Line(net) as line:
-                status, headers, answer = line.exchange(raw_request(net, method="POST", target=target, body=body))
+                status, headers, answer = line.exchange(
+                    raw_request(net, method="POST", target=target, body=body)
+                )
             assert (status, status_code(answer), headers["ocn-delivery"]) == (503, 3000, "no")
             assert net["CPO"].bytes_received == b""
         after = settled_statements(net)

@@ -72,7 +72,9 @@ def test_I18_links_made_by_one_worker_work_on_the_other(net: Network) -> None:
 
     def called(request: bytes) -> bytes:
         got.append(request)
-        return signed_answer(msp, headers=[("Location", "/RECEIVER/cdrs/7")] if b"/cdrs HTTP" in request else [])
+        return signed_answer(
+            msp, headers=[("Location", "/RECEIVER/cdrs/7")] if b"/cdrs HTTP" in request else []
+        )
 
     with cpo.play(signing(cpo, command)), msp.play(signing(msp, called)):
         body = json.dumps({"response_url": f"{msp.url}/cb/1", "session_id": "1"}).encode()

@@ -1,0 +1,227 @@
+"""The keeper: the registry file into the database, at start and later, and what a file may never do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocn_fast import keeper, keyfiles, logs, store
+from ocn_fast.cli.init import write_node
+from ocn_fast.config import Settings
+from ocn_fast.errors import ConfigError, RegistryFileError
+from ocn_fast.registry import snapshot as snapshots
+
+
+class Place:
+    """A node's folder with its settings, and a registry file that can be written anew."""
+
+    def __init__(self, folder: Path) -> None:
+        made = write_node(folder, url="http://127.0.0.1:0", country_code="DE", party_id="HUB", dev=True)
+        self.operator = made.address
+        self.file = folder / "registry"
+        self.signer = folder / "signer.key"
+        self.address = keyfiles.create_node_key(self.signer)
+        flags = {"http.port": 0, "registry.file": self.file, "registry.file_signers": (self.address,)}
+        self.settings = Settings.load(made.settings, flags=flags)
+
+    def publish(self, block: int, parties: int = 1, network: str = "test", key: Path | None = None) -> None:
+        """Writes a snapshot of so many parties."""
+        document = {
+            "network": network,
+            "chain_id": 1,
+            "contract": None,
+            "block": block,
+            "block_hash": None,
+            "time": "2026-01-01T00:00:00Z",
+            "operators": [{"address": self.operator, "domain": "http://127.0.0.1:1"}],
+            "parties": [
+                {
+                    "country_code": "DE",
+                    "party_id": f"{i:03}",
+                    "address": self.address,
+                    "operator": self.operator,
+                }
+                for i in range(parties)
+            ],
+        }
+        data = snapshots.sign(
+            snapshots.from_json(json.dumps(document).encode()), keyfiles.read_node_key(key or self.signer)
+        )
+        snapshots.write(self.file, data)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "node")
+
+
+def with_store(place: Place, work: Callable[[store.Store], Awaitable[Any]]) -> Any:
+    """Runs a coroutine with the open database."""
+
+    async def run() -> Any:
+        database = await store.open(place.settings)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def held(place: Place) -> tuple[int, int] | None:
+    """Block and number of parties that the database holds."""
+
+    async def look(database: store.Store) -> tuple[int, int] | None:
+        state = await database.registry_state()
+        return None if state is None else (state.block, state.parties)
+
+    got: tuple[int, int] | None = with_store(place, look)
+    return got
+
+
+def test_prepare_makes_the_database_and_imports_the_file(place: Place) -> None:
+    place.publish(5, parties=3)
+    asyncio.run(keeper.prepare(place.settings))
+    assert held(place) == (5, 3)
+    assert (place.file.parent / "ocn-fast.db").stat().st_mode & 0o777 == 0o600
+    asyncio.run(keeper.prepare(place.settings))
+    assert held(place) == (5, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"ocn-fast-registry/1\n{}\n0x00\n", None])
+def test_I23_a_bad_file_at_start_is_refused(place: Place, content: bytes | None) -> None:
+    if content is not None:
+        place.file.write_bytes(content)
+    with pytest.raises(RegistryFileError):
+        asyncio.run(keeper.prepare(place.settings))
+
+
+def test_I23_a_file_of_a_stranger_or_of_another_network_is_refused_at_start(place: Place) -> None:
+    stranger = place.file.parent / "stranger.key"
+    keyfiles.create_node_key(stranger)
+    place.publish(5, key=stranger)
+    with pytest.raises(RegistryFileError, match="not among"):
+        asyncio.run(keeper.prepare(place.settings))
+    place.publish(5)
+    asyncio.run(keeper.prepare(place.settings))
+    place.publish(6, network="other")
+    with pytest.raises(RegistryFileError, match="use another database"):
+        asyncio.run(keeper.prepare(place.settings))
+    assert held(place) == (5, 1)
+
+
+def test_an_older_file_at_start_leaves_the_newer_registry(place: Place) -> None:
+    place.publish(5, parties=2)
+    asyncio.run(keeper.prepare(place.settings))
+    place.publish(4)
+    asyncio.run(keeper.prepare(place.settings))
+    assert held(place) == (5, 2)
+
+
+def test_later_on_only_a_good_and_newer_file_changes_the_registry(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place.publish(5)
+    asyncio.run(keeper.prepare(place.settings))
+    logs.configure(place.settings.log, "keeper")
+    stranger = place.file.parent / "stranger.key"
+    keyfiles.create_node_key(stranger)
+
+    async def story(database: store.Store) -> None:
+        file = keeper.RegistryFile(place.settings, database)
+
+        async def block() -> int:
+            await file.follow()
+            state = await database.registry_state()
+            assert state is not None
+            return state.block
+
+        place.publish(6, parties=2)
+        assert await block() == 6
+        place.file.write_bytes(b"half of a f")
+        assert await block() == 6
+        place.publish(5)
+        assert await block() == 6
+        place.publish(7, network="other")
+        assert await block() == 6
+        place.publish(8, key=stranger)
+        assert await block() == 6
+        place.file.unlink()
+        assert await block() == 6
+        place.publish(9)
+        assert await block() == 9
+
+    with_store(place, story)
+    logs.flush(10)
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert sum("refused" in line["event"] for line in lines) == 5
+
+
+def test_a_refusal_is_said_once_for_each_change_of_the_file(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place.publish(5)
+    asyncio.run(keeper.prepare(place.settings))
+    logs.configure(place.settings.log, "keeper")
+
+    async def story(database: store.Store) -> None:
+        file = keeper.RegistryFile(place.settings, database)
+        place.file.write_bytes(b"broken")
+        for _ in range(3):
+            await file.follow()
+
+    with_store(place, story)
+    logs.flush(10)
+    assert capfd.readouterr().err.count("registry file refused") == 1
+
+
+def test_F47_a_newer_schema_is_refused(place: Place) -> None:
+    place.publish(5)
+    asyncio.run(keeper.prepare(place.settings))
+    database = sqlite3.connect(place.file.parent / "ocn-fast.db")
+    database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.commit()
+    database.close()
+    with pytest.raises(ConfigError, match="newer version"):
+        asyncio.run(keeper.prepare(place.settings))
+
+
+def test_a_locked_database_is_tried_again(place: Place) -> None:
+    place.publish(5)
+    asyncio.run(keeper.prepare(place.settings))
+    flags = {"http.port": 0, "registry.file": place.file, "registry.poll_s": 1, "store.timeout_ms": 100}
+    settings = Settings.load(place.file.parent / "ocn-fast.toml", os.environ, flags)
+    place.publish(6)
+    other = sqlite3.connect(place.file.parent / "ocn-fast.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def story() -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(keeper.run(settings, stop))
+        database = await store.open(settings)
+        try:
+            # The lock outlives several tries; nothing has been written, and nothing has ended.
+            for _ in range(3):
+                state = await database.registry_state()
+                assert state is not None
+                assert state.block == 5
+                await asyncio.wait([running], timeout=0.5)
+                assert not running.done()
+            other.execute("ROLLBACK")
+            async with asyncio.timeout(20):
+                while (await database.registry_state()).block != 6:  # type: ignore[union-attr]
+                    await asyncio.wait([running], timeout=0.05)
+        finally:
+            other.close()
+            stop.set()
+            await running
+            await database.close()
+
+    asyncio.run(story())
