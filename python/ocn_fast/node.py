@@ -20,6 +20,8 @@ from typing import Any, Literal
 import msgspec
 
 from ocn_fast import _native, keyfiles, logs
+from ocn_fast._native import Gate as Gate  # the doors handle these two
+from ocn_fast._native import Reply as Reply
 from ocn_fast.config import Settings
 from ocn_fast.errors import StoreError, StoreFull, StoreUnavailable
 from ocn_fast.store import Link, Store
@@ -110,11 +112,11 @@ class NodeService:
 
     # -- for the doors
 
-    def admit(self, scope: dict[str, Any]) -> _native.Gate:
+    def admit(self, scope: dict[str, Any]) -> Gate:
         """See `_native.Node.admit`."""
         return self._native.admit(scope)
 
-    def unavailable(self, scope: dict[str, Any]) -> _native.Reply:
+    def unavailable(self, scope: dict[str, Any]) -> Reply:
         """See `_native.Node.unavailable`."""
         return self._native.unavailable(scope)
 

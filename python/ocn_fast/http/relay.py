@@ -8,9 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ocn_fast._native import Gate, Reply
 from ocn_fast.errors import StoreError
-from ocn_fast.node import NodeService
+from ocn_fast.node import Gate, NodeService, Reply
 
 Scope = dict[str, Any]
 Message = MutableMapping[str, Any]
