@@ -163,7 +163,7 @@ class Signatures(msgspec.Struct, frozen=True):
 class Relay(msgspec.Struct, frozen=True):
     """Forwarding a message to its receiver."""
 
-    threads: Annotated[int, _count("threads per worker", "Threads that verify and forward.", most=64)] = 1
+    threads: Annotated[int, _count("threads per worker", "Threads that verify and forward.", most=64)] = 2
     connect_ms: Annotated[
         int, _count("ms", "Time to connect to a receiver, TLS included.", most=3_600_000)
     ] = 5_000

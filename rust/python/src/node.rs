@@ -41,6 +41,7 @@ struct RelaySettings {
 
 #[derive(Debug, Deserialize)]
 struct LogSettings {
+    level: String,
     queue: usize,
     line_bytes: usize,
 }
@@ -177,14 +178,12 @@ impl Node {
             let queue = Arc::clone(&queue);
             Box::new(move |question| queue.push(Event::Work(question)))
         };
-        let LogSettings {
-            queue: lines,
-            line_bytes,
-        } = self.crossing.log;
+        let log = &self.crossing.log;
         let ports = NativePorts {
             client,
             journal: SqlJournal::new(post, Duration::from_millis(work_timeout_ms)),
-            log: Log::start(StandardError, lines, line_bytes)?,
+            log: Log::start(StandardError, log.queue, log.line_bytes)?,
+            log_messages: matches!(log.level.as_str(), "debug" | "info"),
             clock: SystemClock::new(),
             random: SystemRandom,
         };

@@ -5,6 +5,8 @@ use ocn_core::relay::ports::{Clock, Ports, Random};
 use ocn_core::relay::record::Record;
 use ocn_net::Client;
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::journal::SqlJournal;
 use crate::log::Log;
@@ -14,6 +16,8 @@ pub(crate) struct NativePorts {
     pub(crate) client: Client,
     pub(crate) journal: SqlJournal,
     pub(crate) log: Log,
+    /// Whether `log.level` lets lines about messages through.
+    pub(crate) log_messages: bool,
     pub(crate) clock: SystemClock,
     pub(crate) random: SystemRandom,
 }
@@ -41,19 +45,36 @@ impl Ports for NativePorts {
     }
 
     fn record(&self, record: &Record) {
-        self.log.write(&Line {
-            event: "message",
-            record,
-        });
+        if self.log_messages {
+            self.log.write(&Line {
+                time: rfc3339(self.clock.unix_millis()),
+                level: "info",
+                process: "worker",
+                pid: std::process::id(),
+                event: "message",
+                record,
+            });
+        }
     }
 }
 
-/// One line of the message log.
+/// One line of the message log; the first five members are those of every line of this node.
 #[derive(Serialize)]
 struct Line<'a> {
+    time: String,
+    level: &'static str,
+    process: &'static str,
+    pid: u32,
     event: &'static str,
     #[serde(flatten)]
     record: &'a Record,
+}
+
+fn rfc3339(unix_millis: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_millis) * 1_000_000)
+        .ok()
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        .unwrap_or_default()
 }
 
 /// The system's clocks.
