@@ -11,10 +11,11 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import struct
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from ocn_fast.registry import snapshot
 VERSION = "2.2.1"
 ROLES = {"MSP": "EMSP", "CPO": "CPO"}
 MODULES = ("cdrs", "chargingprofiles", "commands", "locations", "sessions", "tariffs", "tokens")
-HUB = ("DE", "HUB")
+NO_TLS: Mapping[str, ssl.SSLContext] = {}
 
 
 def envelope(data: Any = None, *, code: Any = 1000) -> bytes:
@@ -104,8 +105,10 @@ Script = Callable[[Talk], None]
 class Peer:
     """A platform's API: a well-behaved one until another script is played."""
 
-    def __init__(self, party: str) -> None:
+    def __init__(self, party: str, context: ssl.SSLContext | None = None) -> None:
         self.party = party
+        self.context = context
+        """What it shows of itself by TLS; None speaks plain HTTP."""
         self.token_b = f"token-b-of-{party}"
         self.token_c = ""
         self.key = os.urandom(32)
@@ -122,7 +125,7 @@ class Peer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.context is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def bytes_received(self) -> bytes:
@@ -148,7 +151,14 @@ class Peer:
 
     def _run(self, script: Script, connection: socket.socket, received: bytearray) -> None:
         try:
+            if self.context is not None:
+                plain, connection = connection, self.context.wrap_socket(connection, server_side=True)
+                with self._lock:
+                    self._connections.discard(plain)
+                    self._connections.add(connection)
             script(Talk(connection, received))
+        except OSError:
+            pass  # the other side did not like what TLS showed it, or is gone
         finally:
             with self._lock:
                 self._connections.discard(connection)
@@ -213,7 +223,7 @@ class Peer:
             full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             full.bind(("127.0.0.1", port))
             full.listen(0)
-            waiting = []
+            waiting: list[socket.socket] = []
             try:
                 while _connects(waiting, port):
                     pass
@@ -360,13 +370,18 @@ def _token(token: str) -> str:
 
 
 @contextmanager
-def network(folder: Path, *flags: str, parties: Sequence[str] = ("MSP", "CPO")) -> Iterator[Network]:
-    """A running node that does not require signatures, with these parties registered."""
+def network(
+    folder: Path,
+    *flags: str,
+    parties: Sequence[str] = ("MSP", "CPO"),
+    contexts: Mapping[str, ssl.SSLContext] = NO_TLS,
+) -> Iterator[Network]:
+    """A running node that does not require signatures, with these parties registered; some may speak TLS."""
     settings = make_node(folder / "node")
     # The registry names the node by its URL, so the port is chosen before the start.
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    peers = {party: Peer(party) for party in parties}
+    peers = {party: Peer(party, contexts.get(party)) for party in parties}
     url = f"http://127.0.0.1:{port}"
     registry = folder / "registry.snapshot"
     operator = _write_registry(registry, settings, url, peers)

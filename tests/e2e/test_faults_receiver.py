@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from peers import Network, Peer, Script, Talk, answer, envelope, network
+from processes import children
 
 DEADLINE_S = 1.5
 CONNECT_S = 0.5
 RESPONSE_BYTES = 65_536
+FILES_SLACK = 16
+"""Kept connections of both workers."""
 SLACK_S = 3.0
 """What a busy machine may add to a deadline."""
 
@@ -37,7 +42,24 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     )
     with network(tmp_path_factory.mktemp("faults"), *flags) as running:
         running.probe()
+        workers = children(running.node.process.pid)
+        files = open_files(workers)
         yield running
+        # No fault has ended a process, and none has left a connection behind.
+        assert children(running.node.process.pid) == workers
+        assert open_files(workers) <= files + FILES_SLACK
+        log = running.node.log.read_text()
+        assert not any(secret in log for peer in ("MSP", "CPO") for secret in secrets_of(running[peer]))
+
+
+def open_files(processes: list[int]) -> int:
+    return sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in processes)
+
+
+def secrets_of(peer: Peer) -> list[str]:
+    """What of a platform may never be seen anywhere."""
+    tokens = [peer.token_b, peer.token_c]
+    return [*tokens, *(base64.b64encode(token.encode()).decode() for token in tokens), peer.key.hex()]
 
 
 @pytest.fixture(autouse=True)
@@ -395,6 +417,73 @@ def test_F38_ambiguous_framing(net: Network, receiver: Peer, framing: bytes) -> 
     whole = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     with receiver.play(saying(whole)):
         assert_answered(net)
+
+
+# -- everything at once
+
+
+def test_I01_I02_I12_whatever_receivers_do_the_verdict_agrees_with_their_journal(
+    net: Network, receiver: Peer
+) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    whole = answer()
+    deeds = ["answer"] * 8 + ["error", "cut", "close", "reset", "unread", "garbage", "extra", "moved", "last"]
+
+    def chaos(talk: Talk) -> None:
+        while True:
+            deed = "hang" if rng.random() < 0.02 else rng.choice(deeds)
+            if deed == "unread" or talk.request() is None:
+                return talk.reset()
+            match deed:
+                case "answer":
+                    talk.write(whole)
+                case "error":
+                    talk.write(answer(envelope(code=3000), status="503 Service Unavailable"))
+                case "extra":
+                    talk.write(whole + whole)
+                case "garbage":
+                    talk.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+                case "moved":
+                    talk.write(answer(b"", status="302 Found", headers=["Location: http://127.0.0.1:1/"]))
+                case "cut":
+                    talk.write(whole[: rng.randrange(len(whole))])
+                    return None
+                case "last":
+                    talk.write(whole)
+                    return None
+                case "close":
+                    return None
+                case "reset":
+                    return talk.reset()
+                case "hang":
+                    return talk.until_closed()
+
+    outcomes: dict[str, tuple[int, int, str | None]] = {}
+
+    def send(worker: int) -> None:
+        for number in range(60):
+            marker = f"<{worker}.{number}>"
+            outcomes[marker] = net.send(body=json.dumps({"marker": marker}).encode()).verdict
+
+    with receiver.play(chaos):
+        senders = [threading.Thread(target=send, args=(worker,)) for worker in range(8)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        allowed = {
+            (200, 1000, None): {1},
+            (503, 3000, None): {1},
+            ANSWERED: {1},
+            MAYBE: {0, 1},
+            NOT_DELIVERED: {0},
+        }
+        assert len(outcomes) == 480
+        for marker, verdict in outcomes.items():
+            assert times(receiver, marker.encode()) in allowed[verdict], (marker, verdict)
+    assert set(outcomes.values()) >= {(200, 1000, None), (503, 3000, None), ANSWERED, MAYBE}
 
 
 # -- what answers say
