@@ -36,47 +36,47 @@ Figures = dict[str, Any]
 """What one worker counts: `ocn_fast.node.NodeService.stats`."""
 
 _COUNTED: dict[str, tuple[str, Callable[[Figures], int]]] = {
-    "ocn_messages_received": ("Messages that arrived.", lambda one: one["relay"]["received"]),
-    "ocn_messages_signed": (
+    "ocn_fast_messages_received": ("Messages that arrived.", lambda one: one["relay"]["received"]),
+    "ocn_fast_messages_signed": (
         "Messages whose signature was found good.",
         lambda one: one["relay"]["signed"],
     ),
-    "ocn_uncovered_leaves": (
+    "ocn_fast_uncovered_leaves": (
         "Values that a signature did not cover and its policy let pass.",
         lambda one: one["relay"]["uncovered_leaves"],
     ),
-    "ocn_links_dropped": (
+    "ocn_fast_links_dropped": (
         "Links of answers that were left out.",
         lambda one: one["relay"]["links_dropped"],
     ),
-    "ocn_tokens_refused": (
+    "ocn_fast_tokens_refused": (
         "Answers by which a receiver refused the hub's token.",
         lambda one: one["relay"]["tokens_refused"],
     ),
-    "ocn_panics": (
+    "ocn_fast_panics": (
         "Defects that were caught.",
         lambda one: one["relay"]["panics"] + one["panics"],
     ),
-    "ocn_completions": ("Results handed over to Python.", lambda one: one["completions"]),
-    "ocn_wakes": ("Wakes of the event loop for them.", lambda one: one["wakes"]),
-    "ocn_log_lines_dropped": (
+    "ocn_fast_completions": ("Results handed over to Python.", lambda one: one["completions"]),
+    "ocn_fast_wakes": ("Wakes of the event loop for them.", lambda one: one["wakes"]),
+    "ocn_fast_log_lines_dropped": (
         "Log lines of messages that a slow sink cost.",
         lambda one: one["log"]["dropped"],
     ),
-    "ocn_connections_dialled": (
+    "ocn_fast_connections_dialled": (
         "Connections made to receivers.",
         lambda one: one["connections"]["dialled"],
     ),
-    "ocn_connections_reused": (
+    "ocn_fast_connections_reused": (
         "Messages sent on a connection that was there.",
         lambda one: one["connections"]["reused"],
     ),
 }
 _LEVELS: dict[str, tuple[str, Callable[[Figures], int]]] = {
-    "ocn_in_flight": ("Messages in work.", lambda one: one["in_flight"]),
-    "ocn_buffered_bytes": ("Bodies held in memory.", lambda one: one["buffered_bytes"]),
-    "ocn_connections_used": ("Connections to receivers in use.", lambda one: one["connections"]["used"]),
-    "ocn_connections_idle": (
+    "ocn_fast_in_flight": ("Messages in work.", lambda one: one["in_flight"]),
+    "ocn_fast_buffered_bytes": ("Bodies held in memory.", lambda one: one["buffered_bytes"]),
+    "ocn_fast_connections_used": ("Connections to receivers in use.", lambda one: one["connections"]["used"]),
+    "ocn_fast_connections_idle": (
         "Connections to receivers kept for later.",
         lambda one: one["connections"]["idle"],
     ),
@@ -107,7 +107,7 @@ class _Workers(Collector):
         self._workers = workers
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("ocn_workers", "Worker processes.", value=len(self._workers))
+        yield GaugeMetricFamily("ocn_fast_workers", "Worker processes.", value=len(self._workers))
         for name, (text, figure) in _COUNTED.items():
             yield CounterMetricFamily(name, text, value=sum(map(figure, self._workers)))
         for name, (text, figure) in _LEVELS.items():
@@ -116,8 +116,8 @@ class _Workers(Collector):
         yield self._statements()
         yield self._stages()
         for name, key, text in (
-            ("ocn_message_seconds", "total", "Time from a message's arrival to its answer."),
-            ("ocn_hub_seconds", "hub", "The part of it that the hub itself took."),
+            ("ocn_fast_message_seconds", "total", "Time from a message's arrival to its answer."),
+            ("ocn_fast_hub_seconds", "hub", "The part of it that the hub itself took."),
         ):
             family = HistogramMetricFamily(name, text)
             family.add_metric([], *_histogram([one["relay"][key] for one in self._workers]))
@@ -130,7 +130,7 @@ class _Workers(Collector):
             for cell in one["relay"]["messages"]:
                 counts[cell["module"], cell["role"], cell["outcome"]] += cell["count"]
         family = CounterMetricFamily(
-            "ocn_messages", "Messages by what became of them.", labels=("module", "role", "outcome")
+            "ocn_fast_messages", "Messages by what became of them.", labels=("module", "role", "outcome")
         )
         for labels, count in sorted(counts.items()):
             family.add_metric(labels, count)
@@ -141,14 +141,16 @@ class _Workers(Collector):
         for one in self._workers:
             counts.update(one["statements"])
         family = CounterMetricFamily(
-            "ocn_sql_statements", "SQL statements: polls of the change number, and others.", labels=("kind",)
+            "ocn_fast_sql_statements",
+            "SQL statements: polls of the change number, and others.",
+            labels=("kind",),
         )
         for kind, count in sorted(counts.items()):
             family.add_metric((kind,), count)
         return family
 
     def _stages(self) -> Metric:
-        family = HistogramMetricFamily("ocn_stage_seconds", "Time by stage.", labels=("stage",))
+        family = HistogramMetricFamily("ocn_fast_stage_seconds", "Time by stage.", labels=("stage",))
         for stage in self._workers[0]["relay"]["stages"]:
             parts = [one["relay"]["stages"][stage] for one in self._workers]
             family.add_metric((stage,), *_histogram(parts))
@@ -157,14 +159,16 @@ class _Workers(Collector):
     def _table(self) -> Iterator[Metric]:
         tables = [one["table"] for one in self._workers]
         for key, text in _TABLE.items():
-            yield GaugeMetricFamily(f"ocn_table_{key}", text, value=min(table[key] for table in tables))
+            yield GaugeMetricFamily(f"ocn_fast_table_{key}", text, value=min(table[key] for table in tables))
         times = [table["block_time"] for table in tables]
         if None not in times:
             oldest = min(datetime.fromisoformat(time) for time in times)
             age = (datetime.now(UTC) - oldest).total_seconds()
-            yield GaugeMetricFamily("ocn_registry_age_seconds", "Age of the registry's block.", value=age)
+            yield GaugeMetricFamily(
+                "ocn_fast_registry_age_seconds", "Age of the registry's block.", value=age
+            )
             block = min(table["block"] for table in tables)
-            yield GaugeMetricFamily("ocn_registry_block", "Block of the registry.", value=block)
+            yield GaugeMetricFamily("ocn_fast_registry_block", "Block of the registry.", value=block)
 
 
 def _histogram(parts: Iterable[Figures]) -> tuple[list[tuple[str, float]], float]:
