@@ -97,7 +97,8 @@ def configure(settings: config.Log, process: str) -> None:
     )
     root = logging.getLogger()
     root.handlers = [_Bridge()]
-    root.setLevel(max(level, logging.INFO))
+    # What libraries find worth telling is not what operators of a node need to read.
+    root.setLevel(max(level, logging.WARNING))
 
 
 def get() -> Any:

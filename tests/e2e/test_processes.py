@@ -306,7 +306,7 @@ def no_registry(settings: Path) -> None:
 
 def bad_certificate(settings: Path) -> None:
     shutil.copy(settings, settings.parent / "cert.pem")
-    edit(settings, "[store]", '[http]\ntls_cert_file = "cert.pem"\ntls_key_file = "cert.pem"\n\n[store]')
+    edit(settings, "port = 0", 'port = 0\ntls_cert_file = "cert.pem"\ntls_key_file = "cert.pem"')
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ocn_fast.cli import admin, options
-from ocn_fast.cli.output import Json, print_fields, print_json
+from ocn_fast.cli.output import Json, print_json, print_line, print_table
 from ocn_fast.cli.platform import party_id
 
 
@@ -25,20 +25,30 @@ def explain(
     module: Annotated[str, typer.Option(help="Module, such as locations.")],
     role: Annotated[Role, typer.Option(help="Side of the module that is called.")] = Role.RECEIVER,
     method: Annotated[str, typer.Option(help="HTTP method.")] = "GET",
-    version: Annotated[str, typer.Option(help="OCPI version.")] = "2.2.1",
+    path: Annotated[str, typer.Option(help="What follows the module in the path.")] = "",
     config: options.ConfigFile = None,
     url: admin.Url = None,
     admin_key_file: admin.KeyFile = None,
     json: Json = False,
 ) -> None:
     """Shows the way of a message through the stages: route, rules, what is refused and why."""
-    query: dict[str, Any] = {
-        "from": party_id(sender),
-        "to": party_id(receiver),
+    query = {
+        "from": list(party_id(sender).values()),
+        "to": list(party_id(receiver).values()),
         "module": module,
         "role": role.value,
         "method": method.upper(),
-        "version": version,
+        "path": path,
     }
     answer = admin.Admin(config, url, admin_key_file).call("POST", "/admin/explain", query)
-    print_json(answer) if json or not isinstance(answer, dict) else print_fields(options.flat(answer))
+    if json:
+        print_json(answer)
+        return
+    steps = [
+        (step["stage"], "passes" if step["passes"] else "refuses", step["says"]) for step in answer["steps"]
+    ]
+    print_table(("stage", "verdict", "says"), steps)
+    if answer["relayed"]:
+        print_line("would be relayed", "green")
+    else:
+        print_line(f"would be refused with HTTP {answer['http_status']}/{answer['ocpi_status']}", "red")

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -25,6 +26,10 @@ party_id = {party}
 key_file = "node.key"
 key_ring_file = "keyring.json"
 {dev}
+[http]
+host = "127.0.0.1"
+port = {port}
+
 [admin]
 key_file = "admin.key"
 
@@ -99,8 +104,10 @@ def write_node(
     """Makes all files of a new node in a folder, or none. Raises ConfigError."""
     # The settings are tried before anything is written.
     values: dict[str, Any] = {"node.url": url, "node.country_code": country_code, "node.party_id": party_id}
-    open_port = {"http.port": 0} if dev else {}
-    Settings.load(flags={**values, "node.dev": dev, "signatures.required": signatures, **open_port})
+    # A development node is reached directly, a real one through a proxy or by other settings.
+    port = _port_of(url) if dev else 8080
+    flags = {**values, "http.port": port, "node.dev": dev, "signatures.required": signatures}
+    Settings.load(flags=flags)
     settings = folder / DEFAULT_CONFIG
     node_key, key_ring, admin_key = folder / "node.key", folder / "keyring.json", folder / "admin.key"
     for path in (settings, node_key, key_ring, admin_key):
@@ -119,6 +126,7 @@ def write_node(
         party=_toml(party_id),
         required=str(signatures).lower(),
         dev="dev = true\n" if dev else "",
+        port=port,
     )
     keyfiles.create(settings, text)
     return Made(address, settings)
@@ -132,6 +140,14 @@ def _ask(given: str | None, option: str, question: str, default: str | None = No
     if default is not None:
         return default
     raise typer.BadParameter("is needed where nobody can be asked", param_hint=option)
+
+
+def _port_of(url: str) -> int:
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        raise ConfigError("has no valid port", key="node.url") from None
+    return 80 if port is None else port
 
 
 def _toml(text: str) -> str:
