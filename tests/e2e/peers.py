@@ -375,8 +375,12 @@ def network(
     *flags: str,
     parties: Sequence[str] = ("MSP", "CPO"),
     contexts: Mapping[str, ssl.SSLContext] = NO_TLS,
+    command: list[str] | None = None,
 ) -> Iterator[Network]:
-    """A running node that does not require signatures, with these parties registered; some may speak TLS."""
+    """A running node that does not require signatures, with these parties registered; some may speak TLS.
+
+    `command` as in `running`.
+    """
     settings = make_node(folder / "node")
     # The registry names the node by its URL, so the port is chosen before the start.
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -393,7 +397,7 @@ def network(
         f"registry.file_signers={operator}",
     )
     try:
-        with running(settings, *own, *flags) as node:
+        with running(settings, *own, *flags, command=command) as node:
             net = Network(node, settings, peers)
             for peer in peers.values():
                 net.register(peer)
