@@ -10,7 +10,7 @@ use super::error::{Kind, Refusal};
 use super::message::Reply;
 use super::parse::Address;
 use super::ports::{Clock as _, Ports};
-use super::record::Outcome;
+use super::record::{Delivery, Outcome};
 use crate::json;
 use crate::notary::Container;
 use crate::ocpi::Version;
@@ -89,6 +89,7 @@ pub(super) fn conclude<P: Ports>(
     let refusal = match walked {
         Ok(Ok(reply)) => {
             walk.record.outcome = Some(Outcome::Answered);
+            walk.record.delivery = Some(Delivery::Yes);
             return reply;
         }
         Ok(Err(refusal)) => refusal,
