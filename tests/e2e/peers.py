@@ -281,7 +281,7 @@ class Network:
 
     def __init__(self, node: Running, settings: Path, peers: dict[str, Peer]) -> None:
         self.node = node
-        self._admin_key = admin_key(settings)
+        self.admin_key = admin_key(settings)
         self._peers = peers
 
     def __getitem__(self, party: str) -> Peer:
@@ -308,7 +308,7 @@ class Network:
 
     def register(self, peer: Peer) -> None:
         """The whole handshake."""
-        admin = {"authorization": f"Token {self._admin_key}", "content-type": "application/json"}
+        admin = {"authorization": f"Token {self.admin_key}", "content-type": "application/json"}
         wanted = {"parties": [{"country_code": "DE", "party_id": peer.party}]}
         issued = self.call("POST", "/admin/registration-tokens", admin, json.dumps(wanted).encode())
         assert issued.status == 201, issued.body
