@@ -1,4 +1,4 @@
-"""The store is not on the way of a plain message: proven with the database locked and the statements counted."""
+"""The store is not on the way of a plain message: with the database locked, and the statements counted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def statements(net: Network) -> dict[str, int]:
     text = net.call("GET", "/metrics", {}).body.decode()
     counts = {"poll": 0, "other": 0}
     for line in text.splitlines():
-        if line.startswith("ocn_sql_statements_total{"):
+        if line.startswith("ocn_fast_sql_statements_total{"):
             kind = line.partition('kind="')[2].partition('"')[0]
             counts[kind] += int(float(line.rpartition(" ")[2]))
     return counts
