@@ -441,6 +441,73 @@ def test_A20_a_coded_answer_is_never_inflated(net: Network) -> None:
     net.probe()
 
 
+# -- what the parser below decides against the letter, and why that is harmless (`docs/reliability.md`)
+
+
+def test_two_equal_lengths_hide_nothing(net: Network) -> None:
+    with net["CPO"].play(net["CPO"].serve):
+        length = f"Content-Length: {len(BODY)}"
+        [relayed] = exchange(net, head(net, length, length, "Connection: close") + BODY)
+        assert relayed.status == 200
+        assert net["CPO"].bytes_received.lower().count(b"content-length:") == 1
+
+
+def test_lines_may_end_with_lf_and_leave_with_crlf(net: Network) -> None:
+    with net["CPO"].play(net["CPO"].serve):
+        lines = head(net, f"Content-Length: {len(BODY)}", "Connection: close").replace(b"\r\n", b"\n")
+        [relayed] = exchange(net, lines + BODY)
+        assert relayed.status == 200
+        received = net["CPO"].bytes_received
+        assert received.count(b"\r\n") == received.count(b"\n")
+
+
+def test_a_fragment_is_cut_off(net: Network) -> None:
+    with net["CPO"].play(net["CPO"].serve):
+        assert ask(net, path=f"{PATH}/x#y?z").status == 200
+        assert net["CPO"].bytes_received.split(b" ")[1] == b"/receiver/tokens/DE/MSP/0123/x"
+
+
+def test_a_target_in_absolute_form_counts_without_its_host(net: Network) -> None:
+    with net["CPO"].play(net["CPO"].serve):
+        assert ask(net, path=f"http://evil.example{PATH}?a=b").status == 200
+        assert net["CPO"].bytes_received.split(b" ")[1] == b"/receiver/tokens/DE/MSP/0123?a=b"
+
+
+def test_half_a_hang_up_is_a_hang_up(net: Network) -> None:
+    with Client(net) as client:
+        client.send(head(net, f"Content-Length: {len(BODY)}") + BODY)
+        client.socket.shutdown(socket.SHUT_WR)
+        client.all()
+    net.probe()
+
+
+@pytest.mark.parametrize("character", [b" ", b"<", b">", b"`", b"\x7f", b"\xff"])
+def test_A15_what_no_path_may_contain_is_400(net: Network, character: bytes) -> None:
+    with untouched(net):
+        path = PATH.encode() + b"/" + character + b"x"
+        answers = exchange(net, head(net, "Connection: close", method="GET", path=path))
+        assert [answer.status for answer in answers] == [400]
+
+
+def test_A05_a_target_at_the_limit_passes_and_one_above_is_414(net: Network) -> None:
+    at = PATH + "/" + "x" * (8_192 - len(PATH) - 1)
+    assert ask(net, path=at).status == 200
+    with untouched(net):
+        assert ask(net, path=at + "x").verdict == (414, 2001)
+        answers = exchange(net, head(net, path="/" + "x" * 65_534))
+        assert [answer.status for answer in answers] == [414]
+
+
+def test_A06_a_hundred_header_fields_pass_and_one_more_is_431(net: Network) -> None:
+    framing = (f"Content-Length: {len(BODY)}", "Connection: close")
+    own = head(net, *framing).count(b"\r\n") - 2
+    more = [f"X-{number}: 1" for number in range(100 - own)]
+    assert [answer.status for answer in exchange(net, head(net, *framing, *more) + BODY)] == [200]
+    with untouched(net):
+        answers = exchange(net, head(net, *framing, *more, "X-One: 1") + BODY)
+        assert [answer.status for answer in answers] == [431]
+
+
 # -- A24, over real connections
 
 
