@@ -2,7 +2,7 @@
 //!
 //! The relay never waits for the sink. Lines go into a bounded queue; where it is full the line is
 //! dropped and counted (`safety.md` F08). Control characters are escaped, so that nothing from the wire
-//! can start a line or move a terminal's cursor (A107), and no line is longer than `log.line_bytes`.
+//! can start a line or move a terminal's cursor (A130), and no line is longer than `log.line_bytes`.
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn test_a107_control_characters_are_escaped() {
+    fn test_a130_control_characters_are_escaped() {
         let text = "a\nb\u{1b}[31m\u{7f}\u{9b}\u{2028}\u{202e}é";
         let line = line(&serde_json::json!({ "text": text }), 8_192).unwrap();
         assert!(
@@ -256,6 +256,30 @@ mod tests {
                 .contains(moves_the_cursor)
         );
         assert_eq!(parsed(&line)["text"], text);
+    }
+
+    #[test]
+    fn test_a130_a_line_is_one_line_within_its_bound_whatever_is_in_it() {
+        for text in [
+            "\r\nGET / HTTP/1.1",
+            "\u{1b}]8;;x\u{7}",
+            "{\"event\":\"message\"}",
+            &"\u{1b}".repeat(1 << 20),
+        ] {
+            let line = line(
+                &serde_json::json!({ "id": text, "list": [text, text] }),
+                8_192,
+            )
+            .unwrap();
+            assert!(line.len() <= 8_192);
+            assert_eq!(
+                line.iter()
+                    .filter(|byte| matches!(byte, b'\n' | b'\r'))
+                    .count(),
+                1
+            );
+            assert!(parsed(&line)["id"].is_string());
+        }
     }
 
     #[test]
