@@ -42,7 +42,9 @@ pub(crate) fn personal_sign(key: &[u8], message: &[u8]) -> PyResult<String> {
 #[pyfunction]
 pub(crate) fn personal_recover(message: &[u8], rsv: &str) -> PyResult<String> {
     let signature = Signature::parse(rsv).map_err(value_error)?;
-    Ok(eth::recover_personal(message, &signature).map_err(value_error)?.to_string())
+    Ok(eth::recover_personal(message, &signature)
+        .map_err(value_error)?
+        .to_string())
 }
 
 /// The address with its EIP-55 checksum; the case of `address` is not looked at.

@@ -25,7 +25,11 @@ pub(crate) struct NotaryValues {
 
 enum Content {
     Document(Vec<u8>),
-    Parts { headers: Option<Pairs>, params: Option<Pairs>, body: Option<Body> },
+    Parts {
+        headers: Option<Pairs>,
+        params: Option<Pairs>,
+        body: Option<Body>,
+    },
 }
 
 enum Body {
@@ -45,13 +49,21 @@ impl NotaryValues {
         text: Option<String>,
     ) -> Self {
         let body = text.map(Body::Text).or(body.map(Body::Json));
-        Self { content: Content::Parts { headers, params, body } }
+        Self {
+            content: Content::Parts {
+                headers,
+                params,
+                body,
+            },
+        }
     }
 
     /// From a values object: `{"headers": …, "params": …, "body": …}` as JSON.
     #[staticmethod]
     fn from_document(document: Vec<u8>) -> Self {
-        Self { content: Content::Document(document) }
+        Self {
+            content: Content::Document(document),
+        }
     }
 }
 
@@ -65,7 +77,11 @@ impl NotaryValues {
         match &self.content {
             Content::Document(document) => notary::Values::from_document(document, limits)
                 .and_then(|values| use_values(&values)),
-            Content::Parts { headers, params, body } => {
+            Content::Parts {
+                headers,
+                params,
+                body,
+            } => {
                 let (headers, params) = (lend(headers), lend(params));
                 use_values(&notary::Values {
                     headers: headers.as_deref().map_or(Part::Absent, Part::Pairs),
@@ -82,7 +98,12 @@ impl NotaryValues {
 }
 
 fn lend(pairs: &Option<Pairs>) -> Option<Vec<(&str, &str)>> {
-    pairs.as_ref().map(|pairs| pairs.iter().map(|(name, value)| (&**name, &**value)).collect())
+    pairs.as_ref().map(|pairs| {
+        pairs
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect()
+    })
 }
 
 /// A notary object.
@@ -103,7 +124,9 @@ impl Notary {
             _ => return Err(PyValueError::new_err("number form: expected js or jvm")),
         };
         let inner = values
-            .with(&limits, |values| notary::Notary::sign(values, &key, form, &limits))
+            .with(&limits, |values| {
+                notary::Notary::sign(values, &key, form, &limits)
+            })
             .map_err(refused)?;
         Ok(Self { inner })
     }
@@ -118,11 +141,13 @@ impl Notary {
         let limits = limits_of(limits);
         let inner = match values {
             None => notary::Notary::open(&text, &limits),
-            Some(values) => {
-                values.with(&limits, |values| notary::Notary::open_for(&text, values, &limits))
-            }
+            Some(values) => values.with(&limits, |values| {
+                notary::Notary::open_for(&text, values, &limits)
+            }),
         };
-        Ok(Self { inner: inner.map_err(refused)? })
+        Ok(Self {
+            inner: inner.map_err(refused)?,
+        })
     }
 
     /// The wire form; `container` is `brotli` or `gzip`.
@@ -146,19 +171,34 @@ impl Notary {
             "strict" => Policy::Strict,
             "covered" => Policy::Covered,
             "compatible" => Policy::Compatible,
-            _ => return Err(PyValueError::new_err("policy: expected strict, covered or compatible")),
+            _ => {
+                return Err(PyValueError::new_err(
+                    "policy: expected strict, covered or compatible",
+                ));
+            }
         };
         let limits = limits_of(limits);
         let exempt: Vec<&str> = exempt.iter().map(String::as_str).collect();
-        let Verdict { chain, uncovered, number_form, .. } = values
-            .with(&limits, |values| self.inner.verify(values, policy, &exempt, &limits))
+        let Verdict {
+            chain,
+            uncovered,
+            number_form,
+            ..
+        } = values
+            .with(&limits, |values| {
+                self.inner.verify(values, policy, &exempt, &limits)
+            })
             .map_err(refused)?;
         let form = match number_form {
             NumberFormSeen::Any => "any",
             NumberFormSeen::Js => "js",
             NumberFormSeen::Jvm => "jvm",
         };
-        Ok((chain.iter().map(ToString::to_string).collect(), uncovered, form))
+        Ok((
+            chain.iter().map(ToString::to_string).collect(),
+            uncovered,
+            form,
+        ))
     }
 
     /// Stashes this signature with the values that change, and signs the new ones.
@@ -173,9 +213,13 @@ impl Notary {
         let (key, limits) = (signing_key(key)?, limits_of(limits));
         let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
         let inner = before.with(&limits, |before| {
-            after.with(&limits, |after| self.inner.resign(before, after, &changed, &key, &limits))
+            after.with(&limits, |after| {
+                self.inner.resign(before, after, &changed, &key, &limits)
+            })
         });
-        Ok(Self { inner: inner.map_err(refused)? })
+        Ok(Self {
+            inner: inner.map_err(refused)?,
+        })
     }
 
     /// The notary object as JSON text.
@@ -219,7 +263,12 @@ impl Notary {
         rewrites
             .map(|rewrite| {
                 let seal = rewrite.seal();
-                (rewrite.values().collect(), seal.hash(), seal.rsv(), seal.signatory().to_string())
+                (
+                    rewrite.values().collect(),
+                    seal.hash(),
+                    seal.rsv(),
+                    seal.signatory().to_string(),
+                )
             })
             .collect()
     }
@@ -247,18 +296,41 @@ pub(crate) fn detach_signature<'py>(
     let limits = json::Limits::default();
     let removed = json::remove_member(body, "ocn_signature", &limits)
         .map_err(|error| refused(error.into()))?;
-    let Some(removed) = removed else { return Ok((PyBytes::new(py, body), None)) };
-    let signature = json::string(removed.value)
-        .map_err(|_| refused(notary::NotaryError { reason: Reason::Format, path: None, rewrite: None }))?;
-    Ok((PyBytes::new(py, &removed.rest), Some(signature.into_owned())))
+    let Some(removed) = removed else {
+        return Ok((PyBytes::new(py, body), None));
+    };
+    let signature = json::string(removed.value).map_err(|_| {
+        refused(notary::NotaryError {
+            reason: Reason::Format,
+            path: None,
+            rewrite: None,
+        })
+    })?;
+    Ok((
+        PyBytes::new(py, &removed.rest),
+        Some(signature.into_owned()),
+    ))
 }
 
 fn limits_of(limits: LimitsTuple) -> Limits {
     let (text_bytes, notary_bytes, fields, rewrites, rewrite_paths, depth, number_chars) = limits;
-    Limits { text_bytes, notary_bytes, fields, rewrites, rewrite_paths, depth, number_chars }
+    Limits {
+        text_bytes,
+        notary_bytes,
+        fields,
+        rewrites,
+        rewrite_paths,
+        depth,
+        number_chars,
+    }
 }
 
 #[cold]
 fn refused(error: notary::NotaryError) -> PyErr {
-    NotaryError::new_err((error.to_string(), error.reason.as_str(), error.path, error.rewrite))
+    NotaryError::new_err((
+        error.to_string(),
+        error.reason.as_str(),
+        error.path,
+        error.rewrite,
+    ))
 }
