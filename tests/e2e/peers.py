@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from processes import Running, admin_key, make_node, running
+from processes import Running, admin_key, alive, children, make_node, running, until
 
 from ocn_fast import _native, keyfiles
 from ocn_fast.registry import snapshot
@@ -279,10 +280,27 @@ class Reply:
 class Network:
     """A running node and its platforms."""
 
-    def __init__(self, node: Running, settings: Path, peers: dict[str, Peer]) -> None:
+    def __init__(self, node: Running, settings: Path, flags: Sequence[str], peers: dict[str, Peer]) -> None:
         self.node = node
         self.admin_key = admin_key(settings)
+        self.settings = settings
+        self._flags = flags
         self._peers = peers
+
+    def kill(self) -> None:
+        """Ends every process of the node at once, without a word."""
+        processes = [self.node.process.pid, *children(self.node.process.pid)]
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+        self.node.process.wait()
+        until(lambda: not any(map(alive, processes)), what="the end of all processes")
+        (self.settings.parent / "ready.json").unlink()
+
+    @contextmanager
+    def restarted(self) -> Iterator[None]:
+        """The same node once more, with its own data."""
+        with running(self.settings, *self._flags) as self.node:
+            yield
 
     def __getitem__(self, party: str) -> Peer:
         return self._peers[party]
@@ -398,7 +416,7 @@ def network(
     )
     try:
         with running(settings, *own, *flags, command=command) as node:
-            net = Network(node, settings, peers)
+            net = Network(node, settings, (*own, *flags), peers)
             for peer in peers.values():
                 net.register(peer)
             yield net

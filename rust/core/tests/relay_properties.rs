@@ -69,7 +69,7 @@ proptest! {
 
     /// I03: body, path suffix and query arrive byte for byte, and so does the answer.
     #[test]
-    fn prop_relay_bytes_identity(
+    fn test_i03_relay_bytes_identity(
         body in document(),
         suffix in "(/([a-zA-Z0-9_~-]|%2F|%20|%C3%A4|;|'){1,6}){0,3}/?",
         query in "([a-z]{1,3}(=([a-z0-9+*!']|%26|%3D){0,4})?&?){0,4}",
@@ -94,7 +94,7 @@ proptest! {
 
     /// A16, I07: whatever the path, what is called lies on the endpoint of the receiver.
     #[test]
-    fn prop_no_foreign_origin(suffix in "(/?([.]{1,3}|%2[eEfF]|%5[cC]|[a-z@:;\\\\#?]|//)){0,8}", custom in any::<bool>()) {
+    fn test_i07_a16_no_foreign_origin(suffix in "(/?([.]{1,3}|%2[eEfF]|%5[cC]|[a-z@:;\\\\#?]|//)){0,8}", custom in any::<bool>()) {
         let world = unsigned();
         let door = if custom { "/ocpi/custom/sender/nltnm-x" } else { "/ocpi/sender/2.2.1/locations" };
         let endpoint =

@@ -307,7 +307,11 @@ async def test_health_says_how_the_node_is(node: Node) -> None:
 async def test_metrics_are_for_prometheus(node: Node) -> None:
     answer = await node.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    for name in ("ocn_fast_workers 1.0", "ocn_fast_messages_received_total", 'ocn_fast_sql_statements_total{kind="poll"}'):
+    for name in (
+        "ocn_fast_workers 1.0",
+        "ocn_fast_messages_received_total",
+        'ocn_fast_sql_statements_total{kind="poll"}',
+    ):
         assert name in answer.text
     assert 'ocn_fast_stage_seconds_bucket{le="+Inf",stage="parse"}' in answer.text
 

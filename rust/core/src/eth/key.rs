@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn test_a44_only_our_forms_are_signed_on_the_message_path() {
+    fn test_i21_a44_only_our_forms_are_signed_on_the_message_path() {
         let hash = format!("0x{}", "a1".repeat(32));
         for message in [hash.as_str(), "{", "{\"a\":1}", "\"@method\": POST"] {
             let signature = key().sign_message_form(message.as_bytes()).unwrap();
