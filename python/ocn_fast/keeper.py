@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ocn_fast import lifecycle, logs, store
+from ocn_fast import figures, lifecycle, logs, store
 from ocn_fast.config import Settings
 from ocn_fast.errors import OcnError, RegistryFileError, StoreConflict, StoreError
 from ocn_fast.registry import snapshot as snapshots
@@ -40,6 +40,10 @@ class RegistryFile:
         self._store = database
         self._seen: _Mark | None = None
         self._old = False
+        self.refused = 0
+        """How many files were refused."""
+        self.usable = True
+        """Whether the file as it is now was taken."""
 
     async def load(self) -> None:
         """Reads, checks and applies the file. Raises RegistryFileError and StoreError."""
@@ -76,10 +80,13 @@ class RegistryFile:
             return
         try:
             await self.load()
+            self.usable = True
         except RegistryFileError as error:
             logs.get().error(
                 "registry file refused; the registry that is held goes on serving", text=str(error)
             )
+            self.refused += 1
+            self.usable = False
         self._seen = mark
 
     def _read(self) -> snapshots.Signed:
@@ -133,12 +140,21 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database = await store.open(settings)
     try:
         async with asyncio.TaskGroup() as tasks:
-            if settings.registry.file is not None:
-                file = RegistryFile(settings, database)
-                tasks.create_task(_every(settings.registry.poll_s, file.follow, stop))
+            file = None if settings.registry.file is None else RegistryFile(settings, database)
+            tasks.create_task(_every(settings.registry.poll_s, lambda: look(settings, file), stop))
             tasks.create_task(_every(SWEEP_S, lambda: _sweep(database), stop))
     finally:
         await database.close()
+
+
+async def look(settings: Settings, file: RegistryFile | None) -> None:
+    """Follows the registry file, and says how things are."""
+    if file is None:
+        state = figures.Keeper(os.getpid())
+    else:
+        await file.follow()
+        state = figures.Keeper(os.getpid(), file.refused, not file.usable)
+    await asyncio.to_thread(figures.write_keeper, settings, state)
 
 
 async def _sweep(database: store.Store) -> None:

@@ -9,17 +9,15 @@ shared, budgeted and remembered.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from asyncio import Future
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from ocn_fast import _native, keyfiles, logs
+from ocn_fast import _native, figures, keyfiles, logs
 from ocn_fast._native import Gate as Gate  # the doors handle these two
 from ocn_fast._native import Reply as Reply
 from ocn_fast.config import Settings
@@ -62,7 +60,7 @@ class NodeService:
         )
         self._table = _TableKeeper(self._native, store)
         self._unknown = _Unknown(settings.auth.sql_lookups_per_s, settings.auth.negative_ttl_s)
-        self._stats_file = stats_folder(settings) / f"{os.getpid()}.json"
+        self._stats_file = figures.worker_file(settings)
         self._descriptor = -1
         self._upkeep: list[asyncio.Task[None]] = []
         self._work: set[asyncio.Task[None]] = set()
@@ -222,7 +220,7 @@ class NodeService:
             self._seen = last_seen
 
     async def _write_stats(self) -> None:
-        await asyncio.to_thread(_replace, self._stats_file, self.stats())
+        await asyncio.to_thread(figures.write, self._stats_file, self.stats())
 
 
 class _Filled(msgspec.Struct):
@@ -325,20 +323,6 @@ class _Unknown:
             # Forgetting costs at most a look each, and those are budgeted.
             self._until.clear()
         self._until[key] = time.monotonic() + self._ttl_s
-
-
-def stats_folder(settings: Settings) -> Path:
-    """Where every worker of this node writes its figures, one file each, named after its process id."""
-    database = settings.store.url.partition(":///")[2]
-    return Path(f"{database}.workers")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file so that readers see the old one or the new one."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_bytes(content)
-    new.replace(path)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -246,7 +246,9 @@ def refused(settings: Path, *flags: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1, done.stderr
     # Log lines may stand before it.
-    [line] = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, done.stderr
+    line = lines[0]
     assert line.startswith("ocn-fast: ")
     assert done.stdout == ""
     return line

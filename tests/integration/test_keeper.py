@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import sqlite3
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocn_fast import keeper, keyfiles, logs, store
+from ocn_fast import figures, keeper, keyfiles, logs, store
 from ocn_fast.cli.init import write_node
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, RegistryFileError
@@ -191,6 +192,29 @@ def test_F47_a_newer_schema_is_refused(place: Place) -> None:
     database.close()
     with pytest.raises(ConfigError, match="newer version"):
         asyncio.run(keeper.prepare(place.settings))
+
+
+def test_the_keeper_says_how_it_is(place: Place) -> None:
+    place.publish(5)
+    asyncio.run(keeper.prepare(place.settings))
+    assert figures.read_keeper(place.settings) is None
+
+    async def story(database: store.Store) -> None:
+        file = keeper.RegistryFile(place.settings, database)
+        for content, refused, wrong in ((None, 0, False), (b"x", 1, True), (b"y", 2, True)):
+            if content is not None:
+                place.file.write_bytes(content)
+            await keeper.look(place.settings, file)
+            assert figures.read_keeper(place.settings) == figures.Keeper(os.getpid(), refused, wrong)
+        place.publish(6)
+        await keeper.look(place.settings, file)
+        assert figures.read_keeper(place.settings) == figures.Keeper(os.getpid(), 2, False)
+
+    with_store(place, story)
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    figures.write_keeper(place.settings, figures.Keeper(gone.pid))
+    assert figures.read_keeper(place.settings) is None
 
 
 def test_a_locked_database_is_tried_again(place: Place) -> None:

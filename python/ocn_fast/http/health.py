@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ocn_fast import lifecycle
+from ocn_fast import figures, lifecycle
 from ocn_fast.http.context import context_of
 from ocn_fast.http.responses import document
 
@@ -33,11 +34,14 @@ async def health(request: Request) -> Response:
     context = context_of(request)
     settings = context.settings
     table: dict[str, Any] = orjson.loads(context.node.stats())["table"]
+    keeper = await asyncio.to_thread(figures.read_keeper, settings)
+    registry = _registry(table, settings.registry.age_warn_s)
     return document(
         {
             "status": "draining" if lifecycle.draining() else "ok",
             "table": {"version": table["version"], "platforms": table["platforms"]},
-            "registry": _registry(table, settings.registry.age_warn_s),
+            "keeper": "down" if keeper is None else "up",
+            "registry": registry | {"file_refused": keeper is not None and keeper.registry_refused},
             "signatures": {
                 "required": settings.signatures.required,
                 "policy": settings.signatures.policy,

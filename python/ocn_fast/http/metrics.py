@@ -29,8 +29,8 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ocn_fast import figures
 from ocn_fast.http.context import context_of
-from ocn_fast.node import stats_folder
 
 Figures = dict[str, Any]
 """What one worker counts: `ocn_fast.node.NodeService.stats`."""
@@ -94,10 +94,29 @@ async def metrics(request: Request) -> Response:
     """GET /metrics: the text form of Prometheus."""
     context = context_of(request)
     own = orjson.loads(context.node.stats())
-    others = await asyncio.to_thread(_read_others, stats_folder(context.settings))
+    others = await asyncio.to_thread(_read_others, figures.folder(context.settings))
     registry = CollectorRegistry()
     registry.register(_Workers([own, *others]))
+    registry.register(_Keeper(await asyncio.to_thread(figures.read_keeper, context.settings)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Keeper(Collector):
+    """What the keeper says of itself and of the registry file."""
+
+    def __init__(self, keeper: figures.Keeper | None) -> None:
+        self._keeper = keeper
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "ocn_fast_keeper_up", "Whether the keeper runs.", value=int(self._keeper is not None)
+        )
+        if self._keeper is not None:
+            yield CounterMetricFamily(
+                "ocn_fast_registry_files_refused",
+                "Registry files that the keeper refused.",
+                value=self._keeper.registry_files_refused,
+            )
 
 
 class _Workers(Collector):
@@ -183,7 +202,7 @@ def _read_others(folder: Path) -> list[Figures]:
     """The figures of the other workers that live."""
     found = []
     for file in folder.glob("*.json"):
-        if not file.stem.isdecimal() or int(file.stem) == os.getpid() or not _lives(int(file.stem)):
+        if not file.stem.isdecimal() or int(file.stem) == os.getpid() or not figures.lives(int(file.stem)):
             continue
         try:
             found.append(orjson.loads(file.read_bytes()))
@@ -191,14 +210,3 @@ def _read_others(folder: Path) -> list[Figures]:
             # It ended in this moment.
             continue
     return found
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # There, and not ours.
-        return False
-    return True
