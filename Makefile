@@ -59,7 +59,7 @@ check: build  ## Formats, lints, types, import rules, generated documents, rows 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/tools/settings_docs.py --check
-	$(BIN)/python tests/tools/safety_rows.py --report
+	$(BIN)/python tests/tools/safety_rows.py
 
 format: build  ## Formats Rust and Python in place.
 	cargo fmt --all

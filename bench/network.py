@@ -164,7 +164,6 @@ def node(folder: Path, parties: Backend, keys: Keys, *, signed: bool) -> Iterato
         port = 0
         [signatures]
         required = {str(signed).lower()}
-        signer_cache = 0
         [limits]
         in_flight_per_receiver = 512
         [registry]

@@ -103,9 +103,6 @@ class Http(msgspec.Struct, frozen=True):
         int, _count("bytes", "Size of a body for credentials, rules and the admin API.")
     ] = 256 * KIB
     body_timeout_ms: Annotated[int, _count("ms", "Time for a whole body to arrive.", most=3_600_000)] = 20_000
-    send_timeout_ms: Annotated[
-        int, _count("ms", "How long a client may take no byte of its answer.", most=3_600_000)
-    ] = 30_000
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -122,9 +119,6 @@ class Limits(msgspec.Struct, frozen=True):
         int, _count("bytes per worker", "Bodies of requests and answers held in memory, together.")
     ] = 256 * MIB
     response_bytes: Annotated[int, _count("bytes", "Size of a receiver's answer.")] = 16 * MIB
-    rate_per_platform: Annotated[
-        int, _count("messages/s", "Messages of one platform; 0 means no limit.", 0, 1_000_000)
-    ] = 0
     json_depth: Annotated[int, _count("levels", "Nesting of JSON.", most=10_000)] = 128
     number_chars: Annotated[int, _count("characters", "Length of a JSON number.", most=100_000)] = 1_000
     id_bytes: Annotated[int, _count("bytes", "Length of a request or correlation id.", 36, 4_096)] = 255
@@ -148,16 +142,6 @@ class Signatures(msgspec.Struct, frozen=True):
     fields: Annotated[int, _count("", "Leaves that a signature may list.", most=1_000_000)] = 20_000
     rewrites: Annotated[int, _count("", "Rewrites in one signature.", most=255)] = 16
     rewrite_paths: Annotated[int, _count("", "Leaves that one rewrite may change.", most=1_000)] = 16
-    replay_window_s: Annotated[
-        int,
-        _count(
-            "s", "How long a signature is remembered to refuse its repetition; 0 means not at all.", 0, 86_400
-        ),
-    ] = 0
-    response_age_s: Annotated[
-        int, _count("s", "Greatest age of a signed answer by its timestamp; 0 means any.", 0, 86_400)
-    ] = 0
-    signer_cache: Annotated[int, _count("entries", "Recovered signers remembered.", 0, 16_777_216)] = 65_536
 
 
 class Relay(msgspec.Struct, frozen=True):
@@ -168,10 +152,6 @@ class Relay(msgspec.Struct, frozen=True):
         int, _count("ms", "Time to connect to a receiver, TLS included.", most=3_600_000)
     ] = 5_000
     deadline_ms: Annotated[int, _count("ms", "Time for a receiver's whole answer.", most=3_600_000)] = 12_000
-    node_deadline_ms: Annotated[
-        int,
-        _count("ms", "Time for the answer of another node; must exceed `relay.deadline_ms`.", most=3_600_000),
-    ] = 15_000
     idle_ms: Annotated[
         int, _count("ms", "How long an unused connection to a receiver is kept.", most=3_600_000)
     ] = 15_000
@@ -245,7 +225,6 @@ class Links(msgspec.Struct, frozen=True):
     ] = 7
     location_days: Annotated[int, _count("days", "Lifetime of a CDR's `Location`.", most=36_500)] = 3_650
     per_platform: Annotated[int, _count("rows", "Live links of one platform.")] = 100_000
-    old_keys: Annotated[int, _count("keys", "Previous keys of the ring that still open links.", 0, 200)] = 2
 
 
 class Registry(msgspec.Struct, frozen=True):
@@ -614,17 +593,6 @@ def _check(settings: Settings, origins: Mapping[str, str]) -> None:
                 f"{greater} = {settings.get(greater)}",
             )
     relay, grace_ms = settings.relay, settings.shutdown.grace_s * 1_000
-    if relay.node_deadline_ms <= relay.deadline_ms:
-        given = (
-            "relay.node_deadline_ms"
-            if origins["relay.node_deadline_ms"] != "default"
-            else "relay.deadline_ms"
-        )
-        raise wrong(
-            given,
-            f"contradiction: relay.node_deadline_ms = {relay.node_deadline_ms} must exceed "
-            f"relay.deadline_ms = {relay.deadline_ms}",
-        )
     if grace_ms < relay.deadline_ms:
         given = "shutdown.grace_s" if origins["shutdown.grace_s"] != "default" else "relay.deadline_ms"
         raise wrong(
