@@ -93,7 +93,7 @@ def _message(
 
 
 def _rate(call: Callable[[], object], seconds: float) -> float:
-    """Calls per second of this thread's CPU time: what else runs on the machine counts as little as can be."""
+    """Calls per second of this thread's CPU time: other processes count as little as can be."""
     done, start = 0, time.thread_time()
     while (elapsed := time.thread_time() - start) < seconds:
         for _ in range(20):
