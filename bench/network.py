@@ -135,6 +135,8 @@ def node(folder: Path, parties: Backend, keys: Keys, *, signed: bool) -> Iterato
     `keys`: the signing keys of the parties. `signed`: whether messages must be signed.
     """
     folder.mkdir()
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
     operator = keyfiles.create_node_key(folder / "node.key")
     keyfiles.create_key_ring(folder / "keyring.json")
     keyfiles.create_admin_key(folder / "admin.key")
@@ -145,7 +147,7 @@ def node(folder: Path, parties: Backend, keys: Keys, *, signed: bool) -> Iterato
         block=1,
         block_hash=None,
         time=_STAMP,
-        operators=(snapshot.Operator(operator, "http://127.0.0.1"),),
+        operators=(snapshot.Operator(operator, url),),
         parties=tuple(
             snapshot.Party(*party, _native.address_of(key), operator, (role,))
             for (party, key), role in zip(keys.items(), ("CPO", "EMSP"), strict=True)
@@ -156,12 +158,12 @@ def node(folder: Path, parties: Backend, keys: Keys, *, signed: bool) -> Iterato
     config = folder / "ocn-fast.toml"
     config.write_text(f"""
         [node]
-        url = "http://127.0.0.1:0"
+        url = "{url}"
         country_code = "DE"
         party_id = "HUB"
         dev = true
         [http]
-        port = 0
+        port = {port}
         [signatures]
         required = {str(signed).lower()}
         [limits]
@@ -174,7 +176,6 @@ def node(folder: Path, parties: Backend, keys: Keys, *, signed: bool) -> Iterato
     command = [sys.executable, "-m", "ocn_fast", "serve", "--config", str(config), "--ready-file", str(ready)]
     with (folder / "log").open("wb") as log, _process(command, log) as process:
         _wait(ready.exists, process, folder / "log")
-        url = json.loads(ready.read_text())["url"]
         admin = (folder / "admin.key").read_text().strip()
         token = _register(url, admin, CPO, "CPO", f"{parties.cpo}/versions")
         _register(url, admin, MSP, "EMSP", f"{parties.msp}/versions")

@@ -204,7 +204,7 @@ def test_admit_and_relay(
     after = json.loads(node.stats())
     crossings = after["completions"] - before["completions"]
     wakes = after["wakes"] - before["wakes"]
-    assert crossings >= 30 * MESSAGES
+    assert crossings >= MESSAGES
     if at_once > 1:
         assert wakes < crossings, "one wake delivers many"
     benchmark.extra_info["wakes_per_message"] = wakes / crossings
