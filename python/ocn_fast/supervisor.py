@@ -67,20 +67,20 @@ def serve(settings: Settings, *, ready_file: Path | None = None, app: str = APP)
     lifecycle.harden()
     check(settings)
     logs.configure(settings.log, "supervisor")
-    for line in [*settings.warnings(), *keyfiles.exposures(_open_files(settings))]:
-        logs.get().warning("set-up", text=line)
-    # Fresh interpreters instead of forks: this process has threads, and a fork would copy their locks.
-    multiprocessing.set_start_method("spawn", force=True)
-    # A spawned interpreter imports the main module of its parent; ours, the command line, is not for workers.
-    sys.modules["__main__"] = ModuleType("__main__")
-    with _listen(settings.http.host, settings.http.port) as listener:
-        settings = _with_port(settings, listener.getsockname()[1])
-        os.environ[lifecycle.SETTINGS_VARIABLE] = settings.to_json()
-        try:
+    try:
+        for line in [*settings.warnings(), *keyfiles.exposures(_open_files(settings))]:
+            logs.get().warning("set-up", text=line)
+        # Fresh interpreters instead of forks: this process has threads, and a fork would copy their locks.
+        multiprocessing.set_start_method("spawn", force=True)
+        # They import the main module of their parent; ours, the command line, is not for workers.
+        sys.modules["__main__"] = ModuleType("__main__")
+        with _listen(settings.http.host, settings.http.port) as listener:
+            settings = _with_port(settings, listener.getsockname()[1])
+            os.environ[lifecycle.SETTINGS_VARIABLE] = settings.to_json()
             return _Supervisor(settings, app, ready_file, listener).run()
-        finally:
-            logs.get().info("stopped")
-            logs.flush()
+    finally:
+        logs.get().info("stopped")
+        logs.flush()
 
 
 def check(settings: Settings) -> None:
@@ -96,7 +96,9 @@ def check_certificates(settings: Settings) -> None:
     http = settings.http
     if http.tls_cert_file is not None:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(http.tls_cert_file, http.tls_key_file)
+            # Without a password here, an encrypted key would ask for one on the terminal.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(http.tls_cert_file, http.tls_key_file, password="")
         except OSError as error:
             text = f"holds no certificate chain that fits http.tls_key_file: {error.strerror or error}"
             raise ConfigError(text, source=http.tls_cert_file, key="http.tls_cert_file") from None

@@ -237,6 +237,8 @@ def test_A126_doctor_names_the_command_that_mends_a_mode(cli: Any, tmp_path: Pat
         (["registry", "snapshot", "show", "/nowhere"], 1),
         (["keys", "show", "/nowhere"], 1),
         (["platform", "token", "nobody"], 2),
+        (["notary", "show", "/nowhere"], 1),
+        (["notary", "show", "/dev/null"], 1),
     ],
 )
 def test_faults_are_one_line_and_a_status(cli: Any, arguments: list[str], status: int) -> None:
@@ -336,6 +338,56 @@ def test_literal_escapes_what_cannot_be_seen() -> None:
     )
 
 
+# -- signatures
+
+
+def message(folder: Path, text: str = '{"headers":{"x-correlation-id":"1"},"body":{"amount":1.50}}') -> Path:
+    """A message to sign, as a file."""
+    (folder / "message.json").write_text(text)
+    return folder / "message.json"
+
+
+def test_a_message_is_signed_shown_and_verified(cli: Any, tmp_path: Path) -> None:
+    source, key = registry(tmp_path)
+    signer = keyfiles.address(key)
+    for container in ("brotli", "gzip"):
+        made = cli("notary", "sign", message(tmp_path), "--key-file", key, "--container", container)
+        assert made.status == 0, made.err
+        (tmp_path / "signature").write_text(made.out)
+        shown = json.loads(cli("notary", "show", tmp_path / "signature", "--json").out)
+        assert (shown["container"], shown["signatory"]) == (container, signer)
+        assert shown["fields"] == ["$['headers']['x-correlation-id']", "$['body']['amount']"]
+    snapshot = tmp_path / "registry.snapshot"
+    assert cli("registry", "snapshot", "sign", source, "-o", snapshot, "--key-file", key).status == 0
+    good = cli(
+        "notary",
+        "verify",
+        message(tmp_path),
+        tmp_path / "signature",
+        "--registry",
+        snapshot,
+        "--signer",
+        signer,
+    )
+    assert good.out.startswith("valid\n")
+    assert "party DE/CPO, operator of" in good.out
+
+
+def test_a_tampered_message_is_refused_with_the_leaf(cli: Any, tmp_path: Path) -> None:
+    _, key = registry(tmp_path)
+    (tmp_path / "signature").write_text(cli("notary", "sign", message(tmp_path), "--key-file", key).out)
+    wrong = message(tmp_path, '{"headers":{"x-correlation-id":"1"},"body":{"amount":1.51}}')
+    got = cli("notary", "verify", wrong, tmp_path / "signature")
+    assert got.status == 1
+    assert got.err.count("\n") == 1
+    told = cli("notary", "verify", wrong, tmp_path / "signature", "--json")
+    assert told.status == 1
+    assert json.loads(told.out)["valid"] is False
+    other = cli("notary", "verify", message(tmp_path), tmp_path / "signature", "--signer", "0x" + "1" * 40)
+    assert other.status == 1
+    assert "none of the given signers" in other.err
+
+
 # -- the admin API
 
 
@@ -413,6 +465,25 @@ def test_platform_commands_ask_the_admin_api(
     [(method, path, authorization, body)] = server.requests
     assert (method, path, json.loads(body) if body else None) == asked
     assert authorization == f"Token {admin_key.read_text().strip()}"
+
+
+def test_explain_shows_the_stages(cli: Any, admin_key: Path) -> None:
+    step = {"stage": "route", "passes": False, "says": "unknown receiver"}
+    server = Answering(
+        {"steps": [step], "relayed": False, "http_status": 200, "ocpi_status": 4001, "record": {}}
+    )
+    parties = ("--from", "NL/MSP", "--to", "DE/CPO", "--module", "cdrs", "--method", "post")
+    with server as url:
+        got = cli("explain", *parties, "--url", url, "--admin-key-file", admin_key)
+    assert got.out == "route\trefuses\tunknown receiver\nwould be refused with HTTP 200/4001\n"
+    query = {
+        "from": ["NL", "MSP"],
+        "to": ["DE", "CPO"],
+        "module": "cdrs",
+        "role": "RECEIVER",
+        "method": "POST",
+    }
+    assert json.loads(server.requests[0][3]) == {**query, "path": ""}
 
 
 def test_a_refusal_of_the_admin_api_is_one_line(cli: Any, admin_key: Path) -> None:
