@@ -164,8 +164,6 @@ fn a_full_change_fills_both_halves() {
             "https://files.party.example:8443"
         ]
     );
-    assert!(by_party.owns_url("https://PARTY.example/any?page=2"));
-    assert!(!by_party.owns_url("http://party.example/") && !by_party.owns_url("/relative"));
 }
 
 #[test]

@@ -91,14 +91,4 @@ impl Platform {
             .find(|endpoint| endpoint.role == role && endpoint.module == *module)
             .map(|endpoint| endpoint.url.as_str())
     }
-
-    /// Whether this party is one of the platform's.
-    pub fn has(&self, party: Party) -> bool {
-        self.parties.iter().any(|(own, _)| *own == party)
-    }
-
-    /// Whether a URL lies on one of the platform's origins (`safety.md` I07, A84).
-    pub fn owns_url(&self, url: &str) -> bool {
-        super::origin_of(url).is_some_and(|origin| self.origins.contains(&origin))
-    }
 }
