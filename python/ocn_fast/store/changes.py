@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -52,12 +51,12 @@ async def bury(connection: AsyncConnection, number: int, kind: str, keys: Iterab
 
 async def unbury(connection: AsyncConnection, kind: str, keys: Iterable[str]) -> None:
     """Removes the tombstones of rows that came back."""
-    rows = [{"back": key} for key in keys]
-    if rows:
-        gone = schema.gone
-        await connection.execute(
-            delete(gone).where(gone.c.kind == kind, gone.c.key == bindparam("back")), rows
-        )
+    gone = schema.gone
+    of_kind = select(gone.c.key).where(gone.c.kind == kind)
+    back = set((await connection.execute(of_kind)).scalars()).intersection(keys)
+    if back:
+        statement = delete(gone).where(gone.c.kind == kind, gone.c.key == bindparam("back"))
+        await connection.execute(statement, [{"back": key} for key in back])
 
 
 async def since(connection: AsyncConnection, number: int, ring: KeyRing) -> bytes:
@@ -113,8 +112,8 @@ async def _registry(
                 "party_id": row.party_id,
                 "address": row.address,
                 "operator": row.operator,
-                "roles": json.loads(row.roles),
-                "modules": json.loads(row.modules),
+                "roles": orjson.loads(row.roles),
+                "modules": orjson.loads(row.modules),
             }
             for row in party_rows
         ],
@@ -147,7 +146,7 @@ async def _platforms(connection: AsyncConnection, after: int, ring: KeyRing) -> 
                 {"module": endpoint.module, "role": endpoint.role, "url": endpoint.url}
                 for endpoint in endpoints[row.id]
             ],
-            "origins": json.loads(row.origins),
+            "origins": orjson.loads(row.origins),
             "versions_url": row.versions_url,
             "rules": {
                 "signatures": row.rules_signatures,
@@ -156,13 +155,13 @@ async def _platforms(connection: AsyncConnection, after: int, ring: KeyRing) -> 
                     {
                         "country_code": rule.country_code,
                         "party_id": rule.party_id,
-                        "modules": json.loads(rule.modules),
+                        "modules": orjson.loads(rule.modules),
                     }
                     for rule in rules[row.id]
                 ],
             },
             "sign_for_party": row.sign_for_party,
-            "exempt": json.loads(row.exempt),
+            "exempt": orjson.loads(row.exempt),
         }
         for row in platforms
     ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import orjson
 from sqlalchemy import Table, and_, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,8 +15,12 @@ from ocn_fast.errors import StoreConflict
 from ocn_fast.store import changes, schema
 from ocn_fast.store.records import AppliedRegistry, Party, RegisteredParty, RegistryState
 
-Rows: TypeAlias = dict[tuple[str, ...], dict[str, Any]]
-"""Rows by primary key."""
+Rows: TypeAlias = dict[tuple[str, ...], tuple[str, ...]]
+"""Rows by primary key: their other columns, `changed` left out, in the order of the table."""
+
+
+PAGE_ROWS = 10_000
+"""Rows read at a time."""
 
 
 class OperatorEntry(Protocol):
@@ -92,12 +96,41 @@ class RegistrySnapshot(Protocol):
     def agreements(self) -> Sequence[AgreementEntry]: ...
 
 
-async def apply(connection: AsyncConnection, snapshot: RegistrySnapshot, now: int) -> AppliedRegistry:
-    """Makes the database hold exactly this registry, in one change, writing only what differs.
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What is to be done to one table. Its tombstones are of `kind`; None where the workers hold no copy."""
+
+    table: Table
+    kind: str | None
+    written: Rows
+    removed: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How a snapshot differs from what the database held. `seen` is the change of its state; None without."""
+
+    seen: int | None
+    state: dict[str, Any]
+    tables: tuple[_Difference, ...]
+
+    @property
+    def written(self) -> int:
+        """How many rows are new or other."""
+        return sum(len(table.written) for table in self.tables)
+
+    @property
+    def removed(self) -> int:
+        """How many rows have gone."""
+        return sum(len(table.removed) for table in self.tables)
+
+
+async def compare(connection: AsyncConnection, snapshot: RegistrySnapshot) -> Differences | None:
+    """What has to be written to hold exactly this registry; None if nothing. Reads all of it, without a lock.
 
     Raises StoreConflict if the database holds a later block of the same registry.
     """
-    before = await _state_row(connection)
+    row = (await connection.execute(select(schema.registry_state))).mappings().one_or_none()
     after = {
         "network": snapshot.network,
         "chain_id": snapshot.chain_id,
@@ -106,24 +139,29 @@ async def apply(connection: AsyncConnection, snapshot: RegistrySnapshot, now: in
         "block_hash": snapshot.block_hash,
         "block_time": snapshot.time,
     }
+    before = None if row is None else {name: row[name] for name in after}
     if before is not None:
         same = all(before[name] == after[name] for name in ("network", "chain_id", "contract"))
         if same and before["block"] > snapshot.block:
             raise StoreConflict(
                 f"the registry is known at block {before['block']}; this one is of block {snapshot.block}"
             )
-    differences = [
-        await _difference(connection, table, kind, rows) for table, kind, rows in _wanted(snapshot)
-    ]
-    written = sum(len(difference.written) for difference in differences)
-    removed = sum(len(difference.removed) for difference in differences)
-    if written == removed == 0 and before == after:
-        return AppliedRegistry(None, 0, 0)
+    tables = [await _difference(connection, table, kind, rows) for table, kind, rows in _wanted(snapshot)]
+    found = Differences(None if row is None else row["changed"], after, tuple(tables))
+    return None if found.written == found.removed == 0 and before == after else found
+
+
+async def write(connection: AsyncConnection, differences: Differences, now: int) -> AppliedRegistry:
+    """Writes differences in one change. Raises StoreConflict if somebody else wrote since they were found."""
     number = await changes.bump(connection)
-    for difference in differences:
+    seen = (await connection.execute(select(schema.registry_state.c.changed))).scalar_one_or_none()
+    if seen != differences.seen:
+        raise StoreConflict("the registry was written by another process at the same time")
+    for difference in differences.tables:
         await _write(connection, difference, number)
-    await _put(connection, schema.registry_state, [{"id": 1, "applied_at": now, "changed": number, **after}])
-    return AppliedRegistry(number, written, removed)
+    state = {"id": 1, "applied_at": now, "changed": number, **differences.state}
+    await _put(connection, schema.registry_state, [state])
+    return AppliedRegistry(number, differences.written, differences.removed)
 
 
 async def state(connection: AsyncConnection) -> RegistryState | None:
@@ -164,7 +202,7 @@ async def find_party(connection: AsyncConnection, party: Party) -> RegisteredPar
         address=row.address,
         operator=row.operator,
         domain=row.domain,
-        roles=tuple(json.loads(row.roles)),
+        roles=tuple(orjson.loads(row.roles)),
     )
 
 
@@ -173,75 +211,61 @@ def _wanted(snapshot: RegistrySnapshot) -> Iterable[tuple[Table, str | None, Row
     yield (
         schema.registry_operators,
         "operator",
-        {
-            (entry.address,): {"address": entry.address, "domain": entry.domain}
-            for entry in snapshot.operators
-        },
+        {(entry.address,): (entry.domain,) for entry in snapshot.operators},
     )
     yield (
         schema.registry_parties,
         "party",
         {
-            (entry.country_code.upper(), entry.party_id.upper()): {
-                "country_code": entry.country_code.upper(),
-                "party_id": entry.party_id.upper(),
-                "address": entry.address,
-                "operator": entry.operator,
-                "roles": _text(entry.roles),
-                "modules": _text(entry.modules),
-            }
+            (entry.country_code.upper(), entry.party_id.upper()): (
+                entry.address,
+                entry.operator,
+                _text(entry.roles),
+                _text(entry.modules),
+            )
             for entry in snapshot.parties
         },
     )
     yield (
         schema.registry_services,
         None,
-        {
-            (entry.provider,): {
-                "provider": entry.provider,
-                "name": entry.name,
-                "url": entry.url,
-                "permissions": _text(entry.permissions),
-            }
-            for entry in snapshot.services
-        },
+        {(entry.provider,): (entry.name, entry.url, _text(entry.permissions)) for entry in snapshot.services},
     )
     yield (
         schema.registry_agreements,
         None,
-        {
-            (entry.user, entry.provider): {"user": entry.user, "provider": entry.provider}
-            for entry in snapshot.agreements
-        },
+        {(entry.user, entry.provider): () for entry in snapshot.agreements},
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Difference:
-    """What is to be done to one table. Its tombstones are of `kind`; None where the workers hold no copy."""
-
-    table: Table
-    kind: str | None
-    written: Rows
-    removed: list[tuple[str, ...]]
 
 
 async def _difference(
     connection: AsyncConnection, table: Table, kind: str | None, wanted: Rows
 ) -> _Difference:
-    keys = _key_names(table)
+    """Compares row by row as they are read: a registry is held in memory once, not twice."""
+    keys = len(table.primary_key.columns)
     columns = [column for column in table.columns if column.name != "changed"]
-    held: Rows = {}
-    for row in (await connection.execute(select(*columns))).mappings():
-        held[tuple(row[name] for name in keys)] = dict(row)
-    written = {key: row for key, row in wanted.items() if held.get(key) != row}
-    return _Difference(table, kind, written, [key for key in held if key not in wanted])
+    removed = []
+    result = await connection.stream(select(*columns), execution_options={"yield_per": PAGE_ROWS})
+    async for page in result.partitions():
+        for row in page:
+            values = tuple(row)
+            key = values[:keys]
+            if key not in wanted:
+                removed.append(key)
+            elif wanted[key] == values[keys:]:
+                del wanted[key]
+    return _Difference(table, kind, wanted, removed)
 
 
 async def _write(connection: AsyncConnection, difference: _Difference, number: int) -> None:
     table, kind = difference.table, difference.kind
-    mark = {} if kind is None else {"changed": number}
-    await _put(connection, table, [{**row, **mark} for row in difference.written.values()])
+    names = [column.name for column in table.columns]
+    mark = () if kind is None else (number,)
+    await _put(
+        connection,
+        table,
+        [dict(zip(names, key + values + mark, strict=True)) for key, values in difference.written.items()],
+    )
     if difference.removed:
         keys = _key_names(table)
         by_key = and_(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
@@ -270,12 +294,5 @@ async def _put(connection: AsyncConnection, table: Table, rows: list[dict[str, A
     await connection.execute(statement, rows)
 
 
-async def _state_row(connection: AsyncConnection) -> dict[str, Any] | None:
-    table = schema.registry_state
-    names = ("network", "chain_id", "contract", "block", "block_hash", "block_time")
-    row = (await connection.execute(select(*(table.c[name] for name in names)))).mappings().one_or_none()
-    return None if row is None else dict(row)
-
-
 def _text(words: Sequence[str]) -> str:
-    return json.dumps(list(words))
+    return orjson.dumps(list(words)).decode()

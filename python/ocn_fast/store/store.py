@@ -210,10 +210,15 @@ class Store:
     async def apply_registry(self, snapshot: registry.RegistrySnapshot) -> AppliedRegistry:
         """Makes the database hold this registry, writing only differences, in one change.
 
-        Raises StoreConflict if it holds a later block of the same registry.
+        Raises StoreConflict if it holds a later block of the same registry, or somebody else writes one now.
         """
+        # Compared before the write lock is taken: a large registry would keep it for too long.
+        async with self._database.reading() as connection:
+            differences = await registry.compare(connection, snapshot)
+        if differences is None:
+            return AppliedRegistry(None, 0, 0)
         async with self._database.writing() as connection:
-            return await registry.apply(connection, snapshot, _now())
+            return await registry.write(connection, differences, _now())
 
     async def registry_state(self) -> RegistryState | None:
         """Which registry is held; None before the first."""
