@@ -1,0 +1,90 @@
+"""`ocn-fast party` as a stranger uses it: starts that fail say why, restarts go on where they were."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ocn_fast.demo.network import CPO, MSP, Network, PartyProcess
+from ocn_fast.parties.process import Ready
+from ocn_fast.parties.state import State
+
+PARTY = [sys.executable, "-m", "ocn_fast", "party"]
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def failed(*options: str, stdin: str = "") -> str:
+    """What a start that must fail says; one line and status 1."""
+    process = subprocess.run(
+        [*PARTY, *options], input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert process.returncode == 1, process.stdout + process.stderr
+    complaint: list[str] = process.stderr.splitlines()
+    assert len(complaint) == 1, process.stderr
+    return complaint[0]
+
+
+def test_a_node_that_does_not_answer_is_named() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/ocpi/versions"
+        assert url in failed("cpo", "--node", url, "--token-file", "-", stdin="token\n")
+
+
+def test_a_node_without_a_token_is_not_even_asked() -> None:
+    assert "--token-file" in failed("msp", "--node", "http://127.0.0.1:1/ocpi/versions")
+
+
+def test_a_port_that_is_taken_is_not_shared() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        assert f"127.0.0.1:{port}" in failed("cpo", "--port", port)
+
+
+def test_a_restarted_party_goes_on_under_its_new_address(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Network(tmp_path) as network:
+            cpo, msp = network.parties[CPO], network.parties[MSP]
+            before = state_of(cpo)
+            await cpo.child.end()
+            again = tmp_path / "again.json"
+            process = await asyncio.create_subprocess_exec(
+                *PARTY, "cpo", "--id", CPO, "--key-file", str(cpo.folder / "party.key"),
+                "--state-file", str(cpo.folder / "state.json"), "--ready-file", str(again),
+                "--registry", str(tmp_path / "registry.snapshot"),
+                stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            try:
+                await until(again.exists)
+                ready = msgspec.json.decode(again.read_bytes(), type=Ready)
+                after = state_of(cpo)
+                assert after.own_url == ready.versions_url
+                assert after.token_c not in (None, before.token_c), "a renewal changes the tokens"
+                pages, tariffs = await msp.do("tariffs", to=CPO)
+                assert tariffs == ["ENERGY", "PARKING"], pages
+            finally:
+                process.terminate()
+                await process.wait()
+
+    asyncio.run(story())
+
+
+def state_of(party: PartyProcess) -> State:
+    return msgspec.json.decode((party.folder / "state.json").read_bytes(), type=State)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.05)
