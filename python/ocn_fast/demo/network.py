@@ -87,7 +87,7 @@ class Child:
     def last_words(self) -> str:
         """The end of its log, for when it failed."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return "\n".join(lines[-5:])
+        return " / ".join(lines[-3:])
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Network:
             "node", self.node_folder, "serve", "--dev", "--config", str(config), "--port", "0",
             "--workers", str(WORKERS), "--ready-file", str(self.node_folder / "ready.json"),
             "--set", f"registry.file={registry}", "--set", f"registry.file_signers={operator}",
-            "--set", f"relay.deadline_ms={DEADLINE_MS}",
+            "--set", f"relay.deadline_ms={DEADLINE_MS}", "--set", "relay.connect_ms=1000",
         )  # fmt: skip
         ready = await self._ready(node, self.node_folder / "ready.json")
         self.url = str(msgspec.json.decode(ready)["url"]).rstrip("/")
@@ -276,11 +276,11 @@ class Network:
             async with asyncio.timeout(START_S):
                 while (content := _content(file)) is None:
                     if not child.running:
-                        raise DemoError(f"{child.name} did not start:\n{child.last_words()}")
+                        raise DemoError(f"{child.name} did not start: {child.last_words()}")
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise DemoError(
-                f"{child.name} was not ready within {START_S:.0f} s:\n{child.last_words()}"
+                f"{child.name} was not ready within {START_S:.0f} s: {child.last_words()}"
             ) from None
         return content
 
