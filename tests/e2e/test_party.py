@@ -86,5 +86,7 @@ def state_of(party: PartyProcess) -> State:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not condition():
+        while True:
+            if condition():
+                return
             await asyncio.sleep(0.05)

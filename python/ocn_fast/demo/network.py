@@ -29,7 +29,7 @@ from ocn_fast.parties.process import Ready
 from ocn_fast.parties.state import write_private
 from ocn_fast.registry import snapshot
 
-START_S = 40.0
+START_S = 120.0
 STOP_S = 10.0
 WORKERS = 2
 DEADLINE_MS = 2_500
@@ -64,8 +64,10 @@ class Child:
 
     def send(self, number: signal.Signals) -> None:
         """Signals the process itself, not its children."""
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        # Not by the process object, which would take the exit status away from whoever waits for it.
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def ended(self, seconds: float) -> bool:
         """Whether it ended within the time."""
@@ -173,16 +175,20 @@ class Network:
             "--country-code", HUB[0], "--party-id", HUB[1],
         )  # fmt: skip
         operator_key = bytes.fromhex((self.node_folder / "node.key").read_text().strip())
-        registry = self._sign_registry(operator_key)
         operator = notary.address_of(operator_key)
+        registry = self._sign_registry(operator_key, 0, "", ())
         node = await self._spawn(
             "node", self.node_folder, "serve", "--dev", "--config", str(config), "--port", "0",
             "--workers", str(WORKERS), "--ready-file", str(self.node_folder / "ready.json"),
             "--set", f"registry.file={registry}", "--set", f"registry.file_signers={operator}",
+            "--set", "registry.poll_s=1",
             "--set", f"relay.deadline_ms={DEADLINE_MS}", "--set", "relay.connect_ms=1000",
         )  # fmt: skip
         ready = await self._ready(node, self.node_folder / "ready.json")
         self.url = str(msgspec.json.decode(ready)["url"]).rstrip("/")
+        # A registry names nodes by their URL, and this one's was unknown before: the next block has it.
+        self._sign_registry(operator_key, 1, self.url, self._new_parties(operator))
+        await self._registry_known(block=1)
         started = await asyncio.gather(
             *(self._start_party(party, registry, operator) for party in _KINDS), return_exceptions=True
         )
@@ -191,38 +197,62 @@ class Network:
                 raise outcome
             self.parties[outcome.name] = outcome
 
-    def _sign_registry(self, operator_key: bytes) -> Path:
-        """The registry of this network: our operator, and every party with a new key of its own."""
-        operator = notary.address_of(operator_key)
+    def _new_parties(self, operator: str) -> list[snapshot.Party]:
+        """Every party of the story with a new key of its own, all under our operator."""
         parties = []
         for party, kind in _KINDS.items():
             self._home(party).mkdir(mode=0o700)
             key = notary.new_key()
             write_private(self._home(party) / "party.key", key.hex().encode())
-            country_code, party_id = party.split("/")
-            parties.append(
-                snapshot.Party(country_code, party_id, notary.address_of(key), operator, (_ROLES[kind],))
-            )
+            address = notary.address_of(key)
+            parties.append(snapshot.Party(*party.split("/"), address, operator, (_ROLES[kind],)))
+        return parties
+
+    def _sign_registry(self, key: bytes, block: int, domain: str, parties: Sequence[snapshot.Party]) -> Path:
+        """The registry of this network, signed by its one operator."""
         content = snapshot.Snapshot(
             network="demo",
             chain_id=0,
             contract=None,
-            block=1,
+            block=block,
             block_hash=None,
             time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            operators=(snapshot.Operator(operator, "http://127.0.0.1"),),
+            operators=(snapshot.Operator(notary.address_of(key), domain),),
             parties=tuple(parties),
         )
         file = self.folder / "registry.snapshot"
-        snapshot.write(file, snapshot.sign(content, operator_key))
+        snapshot.write(file, snapshot.sign(content, key))
         return file
 
+    async def _registry_known(self, block: int) -> None:
+        """Returns once the node's table holds that block."""
+        try:
+            async with asyncio.timeout(START_S):
+                while True:
+                    if await self._block() == block:
+                        return
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise DemoError("the node does not take the registry") from None
+
+    async def _block(self) -> object:
+        health: dict[str, Any] = (await self._http.get(f"{self.url}/health")).json()
+        return health["registry"]["block"]
+
+    async def _new_token(self, party: str) -> str:
+        """A registration token, from the node's admin API."""
+        country_code, party_id = party.split("/")
+        answer = await self._http.post(
+            f"{self.url}/admin/registration-tokens",
+            json={"parties": [{"country_code": country_code, "party_id": party_id}]},
+            headers={"authorization": f"Token {(self.node_folder / 'admin.key').read_text().strip()}"},
+        )
+        if answer.status_code != httpx.codes.CREATED:
+            raise DemoError(f"no token for {party}: {answer.text}")
+        return str(answer.json()["token"])
+
     async def _start_party(self, party: str, registry: Path, operator: str) -> PartyProcess:
-        issued = await self._command(
-            "platform", "token", party, "--json", "--url", self.url,
-            "--admin-key-file", str(self.node_folder / "admin.key"),
-        )  # fmt: skip
-        token = str(msgspec.json.decode(issued)["token"])
+        token = await self._new_token(party)
         home = self._home(party)
         without = [part for module in self._cpo_without for part in ("--without", module)]
         child = await self._spawn(

@@ -10,7 +10,6 @@ import hmac
 import random
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -36,7 +35,6 @@ from ocn_fast.parties.state import StateFile
 
 BODY_BYTES = 8 * 1024 * 1024
 LONGEST_WAIT_S = 60.0
-PAGES_REMEMBERED = 1_000
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,6 @@ class Door:
         self._journal = journal
         self._manners = manners
         self._control_key = control_key
-        self._own_pages: OrderedDict[str, None] = OrderedDict()
         self._own = registration.myself.party
 
     def app(self) -> Starlette:
@@ -262,7 +259,8 @@ class Door:
         self._client.container = container = "gzip" if signature.startswith("H4sI") else "brotli"
         request.state.container = container
         try:
-            seal = await self._unseal(request, signature, query, body)
+            signed = Signable.of_request(request.headers.items(), query, body)
+            seal = await self._signer.verify(signature, signed)
             entry.signer = self._trust.judge(seal, sender)
         except NotaryError as error:
             entry.verdict, entry.reason = "invalid", why(error)
@@ -272,25 +270,10 @@ class Door:
         if entry.module == "cdrs":
             entry.signed_data = ocpi.signed_data_digest(body)
 
-    async def _unseal(self, request: Request, signature: str, query: str, body: bytes) -> Seal:
-        headers = request.headers.items()
-        try:
-            return await self._signer.verify(signature, Signable.of_request(headers, query, body))
-        except NotaryError:
-            # The query of a page that we linked to ourselves is our own word: whoever follows the link
-            # through a hub never saw it and cannot have signed it.
-            if request.method != "GET" or query not in self._own_pages:
-                raise
-            return await self._signer.verify(signature, Signable.of_request(headers, "", None))
-
     async def _sign(self, request: Request, entry: Entry, answer: Answer) -> Response:
         body = ocpi.envelope(answer.code, answer.data, answer.message)
         entry.answer_digest = ocpi.digest(body)
         headers = dict(answer.headers)
-        if "link" in headers:
-            self._own_pages[(ocpi.next_link(headers["link"]) or "").partition("?")[2]] = None
-            while len(self._own_pages) > PAGES_REMEMBERED:
-                self._own_pages.popitem(last=False)
         container: Container = getattr(request.state, "container", "brotli")
         signature = await self._signer.sign(Signable.of_response(headers.items(), body), container)
         body = notary.attach(body, signature)
