@@ -191,11 +191,7 @@ class Handshakes:
         except PartyTaken as error:
             raise _already_connected(error.party) from None
         except StoreConflict:
-            # Another worker was faster; if it had the same request, the answer is the same, too.
-            repeated = await self._store.repeated_registration(token.id, request)
-            if repeated is None:
-                raise Refusal.REGISTERED.error() from None
-            return repeated
+            raise Refusal.REGISTERED.error() from None
         logs.get().info("platform registered", platform=done.platform_id, version=version, token=token.id)
         return done
 
