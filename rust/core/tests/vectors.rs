@@ -6,7 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use ocn_core::eth::{SigningKey, hex_decode};
+use ocn_core::eth::{
+    Address, Signature, SigningKey, hex_decode, hex_encode, personal_digest, recover_prehash,
+};
 use ocn_core::notary::{
     Container, Limits, Notary, NotaryError, NumberForm, NumberFormSeen, Policy, Reason, Values,
     Verdict,
@@ -288,5 +290,100 @@ fn chains_are_reproduced_step_by_step() {
         let signers: Vec<_> = keys.iter().rev().map(SigningKey::address).collect();
         assert_eq!(verdict.chain, signers, "{name}");
         assert_eq!(verdict.origin(), keys[0].address(), "{name}");
+    }
+}
+
+/// The vectors of this repository: see `tests/vectors/ORIGIN.md`.
+fn own(file: &str, group: &str) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+    let content: Value =
+        serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap();
+    content[group].as_array().unwrap().clone()
+}
+
+#[test]
+fn test_a34_a35_our_own_messages_are_judged_as_written_out() {
+    for vector in own("notary.json", "messages") {
+        let name = text(&vector, "name");
+        for packed in ["serialized", "serialized_gzip"] {
+            for (policy, member) in [
+                (Policy::Strict, "strict"),
+                (Policy::Covered, "covered"),
+                (Policy::Compatible, "compatible"),
+            ] {
+                let verdict = judge(&vector, text(&vector, packed), policy);
+                let answer = match &verdict {
+                    Ok(_) => "valid",
+                    Err(error) => error.reason.as_str(),
+                };
+                assert_eq!(answer, text(&vector, member), "{name} {member}");
+                if let (Ok(verdict), "compatible") = (verdict, member) {
+                    assert_eq!(
+                        Some(u64::from(verdict.uncovered)),
+                        vector["uncovered"].as_u64(),
+                        "{name}"
+                    );
+                }
+            }
+        }
+        let signed = &vector["signed"];
+        if signed.is_null() {
+            continue;
+        }
+        let limits = Limits::default();
+        let values =
+            Values::from_document(text(signed, "values_json").as_bytes(), &limits).unwrap();
+        let notary = Notary::sign(&values, &key_of(signed), NumberForm::Js, &limits).unwrap();
+        assert_eq!(
+            notary.fields().iter().collect::<Vec<_>>(),
+            fields_of(signed),
+            "{name}"
+        );
+        assert_eq!(
+            (notary.hash(), notary.rsv()),
+            (text(signed, "hash"), text(signed, "rsv")),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn addresses_and_personal_messages_are_those_of_other_implementations() {
+    for checksum in own("eth.json", "checksums") {
+        let checksum = checksum.as_str().unwrap();
+        let address: Address = checksum.to_lowercase().parse().unwrap();
+        assert_eq!(address.to_string(), checksum);
+    }
+    for vector in own("eth.json", "personal") {
+        let key = key_of(&vector);
+        let message = format!("0x{}", text(&vector, "message"));
+        let message: Vec<u8> = (2..message.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&message[at..at + 2], 16).unwrap())
+            .collect();
+        assert_eq!(key.address().to_string(), text(&vector, "address"));
+        assert_eq!(
+            hex_encode(&personal_digest(&message)),
+            text(&vector, "digest")
+        );
+        assert_eq!(key.personal_sign(&message).to_rsv(), text(&vector, "rsv"));
+    }
+}
+
+#[test]
+fn test_a36_recoveries_at_the_edges_are_those_of_two_implementations() {
+    for vector in own("eth.json", "recovery") {
+        let name = text(&vector, "name");
+        let signature = Signature::parse(text(&vector, "rsv")).unwrap();
+        let digest = hex_decode(text(&vector, "digest")).unwrap();
+        let signer = recover_prehash(&digest, &signature)
+            .ok()
+            .map(|address| address.to_string());
+        assert_eq!(signer.as_deref(), vector["address"].as_str(), "{name}");
+        assert_eq!(
+            Some(signature.check_strict().is_ok()),
+            vector["strict_form"].as_bool(),
+            "{name}"
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! The wire form: Base64, one Brotli stream or gzip member, JSON. Bounded before anything is inflated.
+use std::cell::Cell;
 use std::io::{Read, Write};
+use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use brotli::enc::{BrotliEncoderParams, StandardAlloc};
-use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
+use brotli::{Allocator, BrotliDecompressStream, BrotliResult, BrotliState, SliceWrapper};
 
 use super::{Container, Fields, Limits, Notary, NotaryError, Reason, Rewrite, Seal, Values};
 use crate::eth::{Address, Signature, hex_decode};
@@ -180,8 +182,8 @@ fn inflate_gzip(packed: &[u8], bound: &mut Bound<'_>) -> Result<Vec<u8>, NotaryE
 }
 
 fn inflate_brotli(packed: &[u8], bound: &mut Bound<'_>) -> Result<Vec<u8>, NotaryError> {
-    let alloc = StandardAlloc::default;
-    let mut state = BrotliState::new_strict(alloc(), alloc(), alloc());
+    let budget = Budget::for_output(bound.limit);
+    let mut state = BrotliState::new_strict(budget.clone(), budget.clone(), budget.clone());
     let mut inflated = Vec::new();
     let (mut left, mut read, mut total) = (packed.len(), 0, 0);
     loop {
@@ -205,12 +207,68 @@ fn inflate_brotli(packed: &[u8], bound: &mut Bound<'_>) -> Result<Vec<u8>, Notar
         match result {
             BrotliResult::NeedsMoreOutput => {}
             BrotliResult::ResultSuccess if left == 0 => return Ok(inflated),
+            BrotliResult::ResultFailure if budget.exceeded() => {
+                return Err(NotaryError::new(Reason::Size));
+            }
             BrotliResult::ResultSuccess
             | BrotliResult::NeedsMoreInput
             | BrotliResult::ResultFailure => {
                 return Err(NotaryError::new(Reason::Container));
             }
         }
+    }
+}
+
+/// Memory for one decoder. Streams announce what they need before they bring it, so a few bytes could ask
+/// for a window of 16 MiB: more than any notary within its limit needs is refused.
+#[derive(Clone)]
+struct Budget(Rc<Balance>);
+
+struct Balance {
+    left: Cell<usize>,
+    exceeded: Cell<bool>,
+}
+
+impl Budget {
+    /// For so many inflated bytes: the ring buffer, once more half of it while it grows, and the code tables.
+    fn for_output(bytes: usize) -> Self {
+        const TABLES: usize = 1 << 20;
+        let ring = bytes.next_power_of_two();
+        let left = Cell::new(ring + ring / 2 + TABLES);
+        Self(Rc::new(Balance {
+            left,
+            exceeded: Cell::new(false),
+        }))
+    }
+
+    fn exceeded(&self) -> bool {
+        self.0.exceeded.get()
+    }
+}
+
+impl<T: Clone + Default> Allocator<T> for Budget {
+    type AllocatedMemory = <StandardAlloc as Allocator<T>>::AllocatedMemory;
+
+    /// Gives an empty cell beyond the budget, which the decoder takes for a failure.
+    fn alloc_cell(&mut self, length: usize) -> Self::AllocatedMemory {
+        let bytes = length.saturating_mul(size_of::<T>());
+        match self.0.left.get().checked_sub(bytes) {
+            Some(left) => {
+                self.0.left.set(left);
+                StandardAlloc::default().alloc_cell(length)
+            }
+            None => {
+                self.0.exceeded.set(true);
+                Self::AllocatedMemory::default()
+            }
+        }
+    }
+
+    fn free_cell(&mut self, cell: Self::AllocatedMemory) {
+        let left = self.0.left.get();
+        self.0
+            .left
+            .set(left.saturating_add(size_of_val(cell.slice())));
     }
 }
 

@@ -338,6 +338,12 @@ impl<'v> Index<'_, 'v> {
             .ok()
     }
 
+    /// The place of a path for which there is a leaf.
+    fn found(&self, path: &str) -> Option<usize> {
+        self.place(path)
+            .filter(|&place| self.leaves[place].is_some())
+    }
+
     fn leaf(&self, path: &str) -> Option<Scalar<'v>> {
         self.leaves[self.place(path)?]
     }
@@ -446,6 +452,20 @@ impl<'f> Rules<'f> {
             }
             Ok(())
         })?;
+        // A leaf that only lower case finds belongs to a field whose own spelling finds nothing.
+        let mut used = vec![false; index.names.len()];
+        for path in self.fields.iter() {
+            let lower = || index.found(&path.to_lowercase());
+            if let Some(place) = index.found(path).or_else(lower) {
+                used[place] = true;
+            }
+        }
+        let unused = index
+            .leaves
+            .iter()
+            .zip(used)
+            .filter(|(leaf, used)| leaf.is_some() && !used);
+        uncovered += unused.count() as u32;
         Ok((index, uncovered))
     }
 
