@@ -42,10 +42,13 @@ class Row:
         return statistics.median(values) if values else None
 
     def spread(self, figure: str) -> float:
-        """Half the distance between the largest and smallest sample, relative to the median."""
+        """Half the distance between the quartiles, relative to the median: one outlier does not blur it."""
         values = self.samples[figure]
         middle = statistics.median(values)
-        return (max(values) - min(values)) / 2 / middle if middle else 0.0
+        if middle == 0 or len(values) == 1:
+            return 0.0
+        lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+        return (upper - lower) / 2 / middle
 
     def to_builtins(self) -> dict[str, Any]:
         """For the results file: medians, spreads and all samples."""

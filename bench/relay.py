@@ -82,7 +82,7 @@ def measure(options: Options) -> Section:
     notes = (
         f"{options.messages:,} different PUTs of {min(sizes):,} to {max(sizes):,} bytes with their heads, "
         f"{options.connections} connections; generator, relay and back end share the machine's cores",
-        f"{options.rounds} rounds of {options.seconds:g} s; median ± half the range",
+        f"{options.rounds} rounds of {options.seconds:g} s; median ± half the distance of the quartiles",
     )
     columns = (
         Column("per_second", "messages/s"),

@@ -35,7 +35,7 @@ class Section:
     notes: Sequence[str] = ()
 
     def print(self, console: Console) -> None:
-        """Medians over the rounds, each with its spread (half the range)."""
+        """Medians over the rounds, each with its spread (half the distance of the quartiles)."""
         table = Table(title=self.title, title_justify="left", caption_justify="left")
         table.caption = "\n".join(self.notes)
         table.add_column("row")

@@ -179,7 +179,7 @@ impl Registry {
                 roles: row.roles.iter().map(|role| Role::from_name(role)).collect(),
                 modules: row.modules.iter().map(|id| Module::from_id(id)).collect(),
             };
-            self.parties.insert(party, Arc::new(entry));
+            self.parties.insert(party, entry);
         }
         self.operators.compact();
         self.parties.compact();

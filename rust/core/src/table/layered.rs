@@ -2,22 +2,23 @@
 //!
 //! Cloning shares both layers; the first write to a clone copies the delta only, which is bounded by
 //! [`DELTA_BOUND`]. So one change allocates the same at a hundred parties and at a million. A look-up hashes
-//! once (with a secret key: strangers choose the keys of the indexes), and touches one cache line of the base.
+//! once (with a secret key: strangers choose the keys of the indexes) and goes to one place in the base.
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use super::slots::Slots;
 
 /// Entries that a delta may hold before it is folded into a new base. Each change copies the delta (about
-/// 20 kB at this size); each folding copies the base (24 MB at a million parties), once in so many changes.
+/// 25 kB at this size); each folding copies the base (100 MB at a million parties), once in so many changes.
 pub(super) const DELTA_BOUND: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Layered<K, V> {
     hasher: RandomState,
     base: Arc<Slots<K, V>>,
-    /// `None` hides an entry of the base.
-    delta: Arc<Slots<K, Option<V>>>,
+    /// `None` hides an entry of the base. Values lie elsewhere: the delta is in the way of every look-up and
+    /// has to stay small, and copying it should not copy them.
+    delta: Arc<Slots<K, Option<Arc<V>>>>,
     len: usize,
 }
 
@@ -60,7 +61,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Layered<K, V> {
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         let hash = self.hasher.hash_one(key);
         match self.delta.get(hash, key) {
-            Some(entry) => entry.as_ref(),
+            Some(entry) => entry.as_deref(),
             None => self.base.get(hash, key),
         }
     }
@@ -71,7 +72,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Layered<K, V> {
         self.base
             .iter()
             .filter_map(move |(key, value)| (!replaced(key)).then_some(value))
-            .chain(self.delta.iter().filter_map(|(_, entry)| entry.as_ref()))
+            .chain(self.delta.iter().filter_map(|(_, entry)| entry.as_deref()))
     }
 
     pub(super) fn insert(&mut self, key: K, value: V) {
@@ -82,7 +83,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Layered<K, V> {
         {
             base.insert(key, value, &self.hasher);
         } else {
-            Arc::make_mut(&mut self.delta).insert(key, Some(value), &self.hasher);
+            Arc::make_mut(&mut self.delta).insert(key, Some(Arc::new(value)), &self.hasher);
         }
     }
 
@@ -106,7 +107,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Layered<K, V> {
         }
         for (key, entry) in self.delta.iter() {
             if let Some(value) = entry {
-                base.insert(*key, value.clone(), &self.hasher);
+                base.insert(*key, V::clone(value), &self.hasher);
             }
         }
         self.base = Arc::new(base);

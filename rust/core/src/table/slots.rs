@@ -1,7 +1,7 @@
 //! A hash table that is built once and read often: open addressing, linear probing, nothing ever removed.
 //!
-//! Key and value lie side by side, so that a look-up nearly always costs one cache line, where a general map
-//! needs two. Two thirds full at most: 24 bytes an entry for an id and a pointer.
+//! Key and value lie side by side, so that a look-up nearly always goes to memory once, where a general map
+//! goes twice. Two thirds full at most: half as much again as the entries themselves.
 use std::hash::{BuildHasher, Hash};
 
 #[derive(Debug, Clone)]
