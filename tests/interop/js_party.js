@@ -2,7 +2,8 @@
 //
 //   node js_party.js [port]       key: 0x-hex in JS_PARTY_KEY, else a new one
 //
-// Prints {"url", "address"} on one line once it listens on the loopback; ends when its standard input ends.
+// Prints {"url", "address"} on one line once it listens on the loopback; when its standard input ends, prints
+// {"signed", "verified", "refused"} and ends.
 // GET /address -> {"address"}; POST /sign {"values", "container"} -> {"signature"};
 // POST /verify {"signature", "values"} -> {"chain", "before"}, or 422 {"error", "reason"}.
 'use strict';
@@ -13,6 +14,8 @@ const { sign, verify, toBrotli, toGzip } = require('./package_notary');
 
 const BODY_LIMIT = 16 * 1024 * 1024;
 const wallet = process.env.JS_PARTY_KEY ? new ethers.Wallet(process.env.JS_PARTY_KEY) : ethers.Wallet.createRandom();
+
+const counts = { signed: 0, verified: 0, refused: 0 };
 
 // The package's error texts and the reasons of ocn-notary.md 10 that they stand for.
 const REASONS = [
@@ -28,10 +31,12 @@ async function answerTo(request) {
   const asked = JSON.parse(await read(request));
   if (request.url === '/sign') {
     const signature = await sign(asked.values, wallet.privateKey);
+    counts.signed += 1;
     return [200, { signature: asked.container === 'gzip' ? toGzip(signature) : signature }];
   }
   if (request.url === '/verify') {
     const { valid, error, chain, before } = await verify(toBrotli(asked.signature), asked.values);
+    counts[valid ? 'verified' : 'refused'] += 1;
     if (valid) return [200, { chain, before }];
     const [, reason] = REASONS.find(([text]) => text.test(error)) || [null, 'malformed'];
     return [422, { error, reason }];
@@ -67,4 +72,4 @@ server.listen(Number(process.argv[2] || 0), '127.0.0.1', () => {
   process.stdout.write(JSON.stringify({ url, address: wallet.address }) + '\n');
 });
 process.stdin.resume();
-process.stdin.on('end', () => process.exit(0));
+process.stdin.on('end', () => process.stdout.write(JSON.stringify(counts) + '\n', () => process.exit(0)));

@@ -18,11 +18,15 @@ def demo(
     sabotage: Annotated[
         Sabotage | None, typer.Option(help="Break one thing on purpose: the demo must notice.")
     ] = None,
+    cpo_signer: Annotated[
+        str | None,
+        typer.Option(help="URL where the CPO signs and verifies, instead of with our own library."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Start a node, a CPO and an eMSP, and let them roam. Exit status 0 only if every line is as expected."""
     try:
-        ok = asyncio.run(run(printer(json), sabotage=sabotage, keep=keep))
+        ok = asyncio.run(run(printer(json), sabotage=sabotage, keep=keep, cpo_signer=cpo_signer))
     except asyncio.CancelledError:
         raise typer.Exit(128 + signal.SIGTERM) from None
     if not ok:

@@ -26,6 +26,7 @@ from ocn_fast import notary
 from ocn_fast.errors import OcnError
 from ocn_fast.parties.journal import Entry
 from ocn_fast.parties.process import Ready
+from ocn_fast.parties.signing import Sidecar
 from ocn_fast.parties.state import write_private
 from ocn_fast.registry import snapshot
 
@@ -137,11 +138,18 @@ class PartyProcess:
 
 
 class Network:
-    """The node and its parties. An async context manager: outside of it nothing of them is alive."""
+    """The node and its parties. An async context manager: outside of it nothing of them is alive.
 
-    def __init__(self, folder: Path, *, cpo_without: Sequence[str] = ()) -> None:
+    With `cpo_signer`, the URL of another implementation of the notary (see `Sidecar`), the CPO signs and
+    verifies there, with the key that lives there.
+    """
+
+    def __init__(
+        self, folder: Path, *, cpo_without: Sequence[str] = (), cpo_signer: str | None = None
+    ) -> None:
         self.folder = folder
         self._cpo_without = cpo_without
+        self._cpo_signer = cpo_signer
         self._children: list[Child] = []
         self._http = httpx.AsyncClient(trust_env=False)
         self.url = ""
@@ -187,7 +195,7 @@ class Network:
         ready = await self._ready(node, self.node_folder / "ready.json")
         self.url = str(msgspec.json.decode(ready)["url"]).rstrip("/")
         # A registry names nodes by their URL, and this one's was unknown before: the next block has it.
-        self._sign_registry(operator_key, 1, self.url, self._new_parties(operator))
+        self._sign_registry(operator_key, 1, self.url, await self._new_parties(operator))
         await self._registry_known(block=1)
         started = await asyncio.gather(
             *(self._start_party(party, registry, operator) for party in _KINDS), return_exceptions=True
@@ -197,15 +205,14 @@ class Network:
                 raise outcome
             self.parties[outcome.name] = outcome
 
-    def _new_parties(self, operator: str) -> list[snapshot.Party]:
+    async def _new_parties(self, operator: str) -> list[snapshot.Party]:
         """Every party of the story with a new key of its own, all under our operator."""
         parties = []
         for party, kind in _KINDS.items():
             self._home(party).mkdir(mode=0o700)
-            key = notary.new_key()
-            write_private(self._home(party) / "party.key", key.hex().encode())
-            address = notary.address_of(key)
-            parties.append(snapshot.Party(*party.split("/"), address, operator, (_ROLES[kind],)))
+            address = await self._make_key(party)
+            country_code, party_id = party.split("/")
+            parties.append(snapshot.Party(country_code, party_id, address, operator, (_ROLES[kind],)))
         return parties
 
     def _sign_registry(self, key: bytes, block: int, domain: str, parties: Sequence[snapshot.Party]) -> Path:
@@ -251,13 +258,26 @@ class Network:
             raise DemoError(f"no token for {party}: {answer.text}")
         return str(answer.json()["token"])
 
+    async def _make_key(self, party: str) -> str:
+        """The address of a party, whose key is new or lives with its signer."""
+        if party == CPO and self._cpo_signer is not None:
+            sidecar = await Sidecar.connect(self._cpo_signer)
+            await sidecar.close()
+            return sidecar.address
+        key = notary.new_key()
+        write_private(self._home(party) / "party.key", key.hex().encode())
+        return notary.address_of(key)
+
     async def _start_party(self, party: str, registry: Path, operator: str) -> PartyProcess:
         token = await self._new_token(party)
         home = self._home(party)
         without = [part for module in self._cpo_without for part in ("--without", module)]
+        signer = ["--key-file", str(home / "party.key")]
+        if party == CPO and self._cpo_signer is not None:
+            signer = ["--signer-url", self._cpo_signer]
         child = await self._spawn(
             party, home, "party", _KINDS[party], "--id", party, "--node", f"{self.url}/ocpi/versions",
-            "--token-file", "-", "--key-file", str(home / "party.key"), "--registry", str(registry),
+            "--token-file", "-", *signer, "--registry", str(registry),
             "--registry-signer", operator, "--state-file", str(home / "state.json"),
             "--journal-file", str(home / "journal.jsonl"), "--ready-file", str(home / "ready.json"),
             "--delay", str(DELAY_S), "--page-limit", str(PAGE_LIMIT), *(without if party == CPO else []),

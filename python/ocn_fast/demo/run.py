@@ -19,7 +19,9 @@ from ocn_fast.demo.table import Printer
 from ocn_fast.parties.state import State
 
 
-async def run(printer: Printer, *, sabotage: Sabotage | None, keep: bool) -> bool:
+async def run(
+    printer: Printer, *, sabotage: Sabotage | None, keep: bool, cpo_signer: str | None = None
+) -> bool:
     """Tells the story; True if every line was as expected. With `keep` it waits for a signal afterwards.
 
     Raises `DemoError` if the network cannot be set up.
@@ -32,7 +34,7 @@ async def run(printer: Printer, *, sabotage: Sabotage | None, keep: bool) -> boo
     with tempfile.TemporaryDirectory(prefix="ocn-fast-demo-") as folder:
         without = ("tariffs",) if sabotage is Sabotage.ROUTE else ()
         printer.note("starting a node, a CPO, an eMSP and two peers that will fail …")
-        async with Network(Path(folder), cpo_without=without) as network:
+        async with Network(Path(folder), cpo_without=without, cpo_signer=cpo_signer) as network:
             with printer:
                 failed = await Story(network, sabotage).tell(printer)
             seconds = time.perf_counter() - started
