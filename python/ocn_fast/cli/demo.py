@@ -28,6 +28,7 @@ def demo(
     try:
         ok = asyncio.run(run(printer(json), sabotage=sabotage, keep=keep, cpo_signer=cpo_signer))
     except asyncio.CancelledError:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+        # By a signal, and everything was ended on the way out.
+        raise typer.Exit(128 + signal.SIGINT) from None
     if not ok:
         raise typer.Exit(1)

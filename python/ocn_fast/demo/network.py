@@ -83,8 +83,11 @@ class Child:
         self.send(signal.SIGTERM)
         self.send(signal.SIGCONT)
         await self.ended(STOP_S)
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError, TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                while True:  # until there is nobody left in its group, children of children included
+                    os.killpg(self.pid, signal.SIGKILL)
+                    await asyncio.sleep(0.01)
         await self._process.wait()
 
     def last_words(self) -> str:
@@ -350,6 +353,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _end_with_parent() -> None:
-    """A demo that is killed cannot end its children: on Linux the kernel asks them to."""
+    """A demo that is killed cannot end its children: on Linux the kernel does it.
+
+    It kills them: one of them is stopped on purpose and would never see a request to end.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -28,8 +28,9 @@ async def run(
     """
     task = asyncio.current_task()
     assert task is not None
-    # SIGINT is asyncio's own business; SIGTERM must clean up just the same.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    # SIGINT too: a shell has background jobs start with it ignored, and then Python leaves it so.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ocn-fast-demo-") as folder:
         without = ("tariffs",) if sabotage is Sabotage.ROUTE else ()
