@@ -18,6 +18,20 @@ def _missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+FAST_FIRST = ("unit", "integration", "interop", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: what a second can tell should not wait for minutes."""
+    folders = {folder: rank for rank, folder in enumerate(FAST_FIRST)}
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return folders.get(folder, len(FAST_FIRST))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def tool() -> Callable[[str], str]:
     """`tool("nginx")` is the path of a program that this test needs."""

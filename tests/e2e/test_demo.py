@@ -70,11 +70,9 @@ def told(*options: str) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
 
 
 def test_every_line_of_the_demo_is_as_expected() -> None:
-    started = time.monotonic()
     status, rows, summary = told()
     assert summary["ok"], summary
     assert status == 0
-    assert time.monotonic() - started < 60
     assert all(row["ok"] for row in rows)
     statuses = {row["step"]: row["status"] for row in rows}
     assert {
