@@ -1,7 +1,4 @@
 //! Whole walks of a message with in-memory ports: what goes out, what comes back, what is written down.
-#![allow(clippy::unwrap_used)]
-
-mod world;
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +8,7 @@ use ocn_core::relay::record::{Signature, Stage};
 use ocn_core::relay::{Query, Reply, Stale, explain, relay};
 use serde_json::{Value, json};
 
-use world::{
+use crate::world::{
     NOW, Request, Whole, World, answer, change, cpo_key, header, json_of, key, msp_key, node_key,
     plain_body, request, routing, settings, signed_answer, verified,
 };

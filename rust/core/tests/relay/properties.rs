@@ -1,7 +1,4 @@
 //! Properties of whole walks: bytes, names, origins and order, whatever is sent.
-#![allow(clippy::unwrap_used)]
-
-mod world;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -10,7 +7,7 @@ use ocn_core::relay::Reply;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use world::{
+use crate::world::{
     MSP_TOKEN, Request, World, answer, change, header, json_of, plain_body, request, settings,
 };
 
@@ -118,7 +115,7 @@ proptest! {
         head.headers.retain(|(known, _)| known != "x-correlation-id");
         head.headers.push((Bytes::from("x-correlation-id"), Bytes::from(id)));
         head.headers.push((Bytes::from(name), Bytes::from(value)));
-        run(ocn_core::relay::relay(head, world::Whole(body), &world.node, &world, &Default::default()));
+        run(ocn_core::relay::relay(head, crate::world::Whole(body), &world.node, &world, &Default::default()));
         for sent in world.delivered() {
             let names: Vec<&str> = sent.headers.iter().map(|(name, _)| *name).collect();
             prop_assert!(names.iter().all(|name| {
@@ -136,8 +133,8 @@ fn test_a51_a_token_is_read_as_it_stands_and_decoded_once() {
     change["platforms"][0]["tokens"] = json!([
         {"digest": digest(MSP_TOKEN), "expires_at": null},
         {"digest": digest(&encoded), "expires_at": null},
-        {"digest": digest("replaced"), "expires_at": world::NOW},
-        {"digest": digest("in its grace"), "expires_at": world::NOW + 1},
+        {"digest": digest("replaced"), "expires_at": crate::world::NOW},
+        {"digest": digest("in its grace"), "expires_at": crate::world::NOW + 1},
     ]);
     let world = World::with(settings(), change);
     let status = |token: String| {
@@ -364,7 +361,7 @@ fn limits_hold_at_the_limit_and_one_above() {
         }
         let reply = run(ocn_core::relay::relay(
             head,
-            world::Whole(body),
+            crate::world::Whole(body),
             &world.node,
             &world,
             &Default::default(),

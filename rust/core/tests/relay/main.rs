@@ -1,0 +1,6 @@
+//! The relay through in-memory ports: whole walks, and what holds for all of them.
+#![allow(clippy::unwrap_used)]
+
+mod properties;
+mod story;
+mod world;
