@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from ocn_fast.http import documents
 from ocn_fast.http.context import context_of
 from ocn_fast.http.responses import Refusal
 
@@ -35,8 +35,8 @@ async def read_body(request: Request) -> bytes:
 def parse_json(body: bytes) -> Any:
     """The JSON of a body. Raises OcpiError 400/2001."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+        return documents.loads(body)
+    except ValueError:
         raise Refusal.MALFORMED.error() from None
 
 

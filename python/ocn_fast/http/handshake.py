@@ -22,7 +22,7 @@ import msgspec
 from ocn_fast import logs
 from ocn_fast.config import Settings
 from ocn_fast.errors import OutboundError, StoreConflict
-from ocn_fast.http import urls
+from ocn_fast.http import documents, urls
 from ocn_fast.http.responses import Refusal
 from ocn_fast.store import (
     Endpoint,
@@ -346,8 +346,8 @@ class _PeerApi:
         if not 200 <= status < 300:
             raise _failed(what, f"Returned HTTP status code {status}")
         try:
-            document = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+            document = documents.loads(body)
+        except ValueError:
             raise _failed(what, "the answer is not valid JSON") from None
         code = document.get("status_code") if isinstance(document, dict) else None
         if not isinstance(code, int) or not 1000 <= code < 2000:

@@ -108,7 +108,7 @@ fn write(doc: &Doc, spell: usize, out: &mut String) {
 }
 
 fn write_text(text: &str, spell: usize, out: &mut String) {
-    if spell % 5 != 0 {
+    if !spell.is_multiple_of(5) {
         out.push_str(&json::quote(text));
         return;
     }

@@ -244,7 +244,13 @@ fn check_signature<P: Ports>(
     let judged = json::string(&answer.body[range])
         .map_err(|error| error.to_string())
         .and_then(|text| {
-            Notary::open(text.as_bytes(), &node.notary_limits).map_err(|e| e.to_string())
+            let open = |values: &Values<'_>| {
+                Notary::open_for(text.as_bytes(), values, &node.notary_limits)
+            };
+            content
+                .headers
+                .with_values(&answer.body, open)
+                .map_err(|error| error.to_string())
         })
         .and_then(|notary| {
             let verdict = content.headers.with_values(&answer.body, |values| {

@@ -32,13 +32,13 @@ pub(super) fn verify<P: Ports>(
         return unsigned(walk, message, sender, target);
     };
     walk.record.policy = Some(walk.node.settings.signatures.policy.as_str());
-    let notary = Notary::open(&text, &walk.node.notary_limits);
-    let opened = notary.and_then(|notary| {
-        let signed = SignedRequest::new(&message.envelope, &message.body, names_text_body(&notary));
-        let exempt: [&str; 0] = [];
-        let verdict = signed.with_values(|values| {
-            notary.verify(values, walk.node.policy, &exempt, &walk.node.notary_limits)
-        })?;
+    let (limits, policy) = (&walk.node.notary_limits, walk.node.policy);
+    let (envelope, body) = (&message.envelope, &message.body);
+    let bound = SignedRequest::new(envelope, body, envelope.is_custom());
+    let opened = bound.with_values(|values| Notary::open_for(&text, values, limits));
+    let opened = opened.and_then(|notary| {
+        let signed = SignedRequest::new(envelope, body, names_text_body(&notary));
+        let verdict = signed.with_values(|values| notary.verify(values, policy, &[], limits))?;
         Ok((notary, verdict))
     });
     let (notary, verdict) = opened.map_err(|error| {
