@@ -1,4 +1,4 @@
-"""JSON from strangers: refused where it is not strict, too deep or ambiguous, whatever the interpreter allows."""
+"""JSON from strangers: refused where it is lax, too deep or ambiguous, whatever the interpreter allows."""
 
 import sys
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ def generous_interpreter() -> Iterator[None]:
 @pytest.mark.parametrize("depth", [2_000, 100_000, 1_000_000])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_A25_deep_documents_are_refused_and_harmless(opening: bytes, closing: bytes, depth: int) -> None:
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError):
         documents.loads(opening * depth + b"1" + closing * depth)
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError):
         documents.loads(opening * depth)
 
 
@@ -38,7 +38,7 @@ def test_A26_a_repeated_member_is_refused_however_spelt(document: bytes) -> None
     "document", [b"", b"{", b"01", b"NaN", b"[1,]", b"\xff", b'"\xff"', b"\xef\xbb\xbf{}", b"{} x"]
 )
 def test_A29_what_is_no_json_is_refused(document: bytes) -> None:
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError):
         documents.loads(document)
 
 

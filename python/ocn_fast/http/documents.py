@@ -12,7 +12,7 @@ def loads(document: bytes) -> Any:
     """The value of a document. Raises ValueError where it is no JSON (RFC 8259), nested more than some
     1,000 levels, or repeats a member (`safety.md` A25, A26).
     """
-    # orjson bounds the depth by itself and so keeps the second reader, which recurses, off the end of the stack.
+    # orjson bounds the depth by itself; that keeps the second reader, which recurses, on its stack.
     orjson.loads(document)
     try:
         return json.loads(document, object_pairs_hook=_members)
