@@ -126,7 +126,9 @@ def test_an_envelope_carries_raw_data_untouched() -> None:
     assert json.loads(body)["status_code"] == 1000
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data":1}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'{"data":1}', b"\xff\xfe", b'{"data":' + b"[" * 100_000]
+)
 def test_what_is_no_envelope_is_none(body: bytes) -> None:
     assert ocpi.read_envelope(body) is None
 

@@ -140,7 +140,7 @@ class Msp:
             raise OcpiError(405, ocpi.CLIENT_ERROR, "CDRs are posted, and read from their Location")
         try:
             named = msgspec.json.decode(message.body, type=_CdrId)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise OcpiError(200, ocpi.INVALID, f"not a CDR: {error}") from None
         owner = Party.of(named.country_code, named.party_id)
         if owner != message.sender:

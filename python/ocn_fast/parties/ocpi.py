@@ -86,7 +86,7 @@ def read_envelope(body: bytes) -> Envelope | None:
     """The envelope of an answer, or None if the body is none."""
     try:
         return msgspec.json.decode(body, type=Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -135,7 +135,7 @@ def signed_data_digest(cdr: bytes) -> str:
     """Digest of the bytes of a CDR's `signed_data` as they stand; empty if there are none."""
     try:
         found = bytes(msgspec.json.decode(cdr, type=_SignedData).signed_data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     return digest(found) if found else ""
 

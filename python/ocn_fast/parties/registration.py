@@ -167,5 +167,5 @@ def _succeeded(answer: tuple[int, ocpi.Envelope]) -> bytes:
 def _decode(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise OcpiError(200, ocpi.INVALID, f"not what OCPI says: {error}") from None
