@@ -11,7 +11,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-rust test-python check format interop bench wheel docs clean
+.PHONY: help setup build demo test test-rust test-python check format interop bench wheel wheel-demo docs clean
 
 help:  ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,13 @@ bench: build $(VENV)/.bench  ## First figures: signatures, relay rate, cost of t
 
 wheel: $(VENV)/.python  ## Builds the wheel into dist/.
 	$(BIN)/maturin build --release --locked --out dist
+
+# A path with nothing but the new environment on it: no compiler can help.
+wheel-demo: wheel  ## Runs the demo from the wheel, in a new environment without Rust on the path.
+	rm -rf target/wheel-demo
+	$(PYTHON) -m venv target/wheel-demo
+	target/wheel-demo/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls -t dist/*.whl | head -1)"
+	PATH=$(CURDIR)/target/wheel-demo/bin target/wheel-demo/bin/ocn-fast demo
 
 clean:  ## Removes everything that was built or installed here.
 	rm -rf $(VENV) target dist tests/interop/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
