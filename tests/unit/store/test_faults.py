@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import multiprocessing.forkserver
 import multiprocessing.process
 import os
 import signal
@@ -9,7 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,15 @@ def _modes(folder: Path) -> dict[str, int]:
     return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
 
 
+@pytest.fixture
+def no_server_left() -> Iterator[None]:
+    """The fork server would end only after us, when somebody may already look for what we left behind."""
+    yield
+    multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("no_server_left")
 async def test_F02_a_registration_is_there_whole_or_not_at_all(
     make_settings: Callable[..., Settings], tool: Callable[[str], str], tmp_path: Path
 ) -> None:
