@@ -2,10 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tools_found import Anvil, find_anvil, run_anvil
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = os.environ.get("OCN_FAST_REQUIRE_TOOLS") == "1"
@@ -53,3 +57,23 @@ def shared() -> Path:
     if not (folder / "vectors").is_dir():
         _missing(f"the shared folder is not at {folder}")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def anvil_program(tool: Callable[[str], str]) -> str:
+    """The path of Anvil. In CI the npm packages are installed now, elsewhere `make interop` does it."""
+    if find_anvil() is None and REQUIRED:
+        command = [tool("npm"), "--prefix", str(ROOT / "tests/interop"), "ci", "--no-audit", "--no-fund"]
+        subprocess.run(command, check=True, timeout=100)
+    program = find_anvil()
+    if program is None:
+        _missing("Anvil is not installed: make interop, or name it in OCN_FAST_ANVIL")
+    assert program is not None
+    return program
+
+
+@pytest.fixture
+def start_anvil(anvil_program: str) -> Iterator[Callable[..., Anvil]]:
+    """`start_anvil("--block-time", "1", chain_id=9)` is a chain of the test's own; it ends with the test."""
+    with ExitStack() as chains:
+        yield lambda *options, **named: chains.enter_context(run_anvil(anvil_program, *options, **named))
