@@ -202,3 +202,26 @@ registry_agreements = Table(
     Column("user", String(42), primary_key=True),
     Column("provider", String(42), primary_key=True),
 )
+
+client_infos = Table(
+    "client_infos",
+    metadata,
+    Column("country_code", String(2), primary_key=True),
+    Column("party_id", String(3), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("operator", String(42), nullable=False, index=True),
+    Column("status", String(9), nullable=False),
+    Column("last_updated", BigInteger, nullable=False, index=True),
+)
+"""How each role of each party is connected, as its `operator` says: this node of its own, others of theirs."""
+
+client_info_acks = Table(
+    "client_info_acks",
+    metadata,
+    Column("operator", String(42), primary_key=True),
+    Column("country_code", String(2), primary_key=True),
+    Column("party_id", String(3), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("last_updated", BigInteger, nullable=False),
+)
+"""Which of our client infos another operator has taken: the `last_updated` of the newest."""

@@ -1,0 +1,34 @@
+"""The network: what nodes tell each other of their parties."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds tables; nothing that is there changes."""
+    op.create_table(
+        "client_infos",
+        sa.Column("country_code", sa.String(length=2), nullable=False),
+        sa.Column("party_id", sa.String(length=3), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("operator", sa.String(length=42), nullable=False),
+        sa.Column("status", sa.String(length=9), nullable=False),
+        sa.Column("last_updated", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("country_code", "party_id", "role"),
+    )
+    op.create_index(op.f("ix_client_infos_operator"), "client_infos", ["operator"], unique=False)
+    op.create_index(op.f("ix_client_infos_last_updated"), "client_infos", ["last_updated"], unique=False)
+    op.create_table(
+        "client_info_acks",
+        sa.Column("operator", sa.String(length=42), nullable=False),
+        sa.Column("country_code", sa.String(length=2), nullable=False),
+        sa.Column("party_id", sa.String(length=3), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("last_updated", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("operator", "country_code", "party_id", "role"),
+    )
