@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ocn_fast.demo.network import CPO, MSP, Network, PartyProcess
+from ocn_fast.demo.network import CPO, MSP, ONE_NODE, Network, PartyProcess
 from ocn_fast.parties.process import Ready
 from ocn_fast.parties.state import State
 
@@ -54,7 +54,7 @@ def test_a_port_that_is_taken_is_not_shared() -> None:
 
 def test_a_restarted_party_goes_on_under_its_new_address(tmp_path: Path) -> None:
     async def story() -> None:
-        async with Network(tmp_path) as network:
+        async with Network(tmp_path, ONE_NODE) as network:
             cpo, msp = network.parties[CPO], network.parties[MSP]
             before = state_of(cpo)
             await cpo.child.end()

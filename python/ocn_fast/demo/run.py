@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ocn_fast import notary
-from ocn_fast.demo.network import CPO, MSP, Network
+from ocn_fast.demo.network import CPO, MSP, ONE_NODE, Network
 from ocn_fast.demo.story import Sabotage, Story
 from ocn_fast.demo.table import Printer
 from ocn_fast.parties.state import State
@@ -35,7 +35,7 @@ async def run(
     with tempfile.TemporaryDirectory(prefix="ocn-fast-demo-") as folder:
         without = ("tariffs",) if sabotage is Sabotage.ROUTE else ()
         printer.note("starting a node, a CPO, an eMSP and two peers that will fail …")
-        async with Network(Path(folder), cpo_without=without, cpo_signer=cpo_signer) as network:
+        async with Network(Path(folder), ONE_NODE, cpo_without=without, cpo_signer=cpo_signer) as network:
             with printer:
                 failed = await Story(network, sabotage).tell(printer)
             seconds = time.perf_counter() - started
@@ -51,7 +51,7 @@ async def run(
 
 def examples(network: Network) -> str:
     """URLs and calls to paste, while the network is up."""
-    cpo, msp = network.parties[CPO], network.parties[MSP]
+    cpo, msp, node = network.parties[CPO], network.parties[MSP], network.nodes["A"]
     state = msgspec.json.decode((msp.folder / "state.json").read_bytes(), type=State)
     token = base64.b64encode((state.token_c or "").encode()).decode()
     headers = {
@@ -68,13 +68,13 @@ def examples(network: Network) -> str:
         f"-H '{name}: {value}'" for name, value in (headers | {"ocn-signature": signature}).items()
     )
     return f"""
-node  {network.url}   CPO  {cpo.ready.url}   eMSP  {msp.ready.url}   data  {network.folder}
+node  {node.url}   CPO  {cpo.ready.url}   eMSP  {msp.ready.url}   data  {network.folder}
 
 # what the node offers, asked by the eMSP
-curl -s '{network.url}/ocpi/versions' -H 'Authorization: Token {token}'
+curl -s '{node.url}/ocpi/versions' -H 'Authorization: Token {token}'
 
 # a signed request of the eMSP to the CPO (change one character of it to see it refused)
-curl -si '{network.url}/ocpi/sender/2.2.1/locations?{query}' -H 'Authorization: Token {token}' \\
+curl -si '{node.url}/ocpi/sender/2.2.1/locations?{query}' -H 'Authorization: Token {token}' \\
   {signed}
 
 # let the eMSP start a session at the CPO, then read what the CPO received
@@ -83,7 +83,7 @@ curl -s '{msp.ready.url}/_party/do' -H 'Authorization: Token {msp.ready.control_
 curl -s '{cpo.ready.url}/_party/journal?kind=received' -H 'Authorization: Token {cpo.ready.control_key}'
 
 # the operator's side
-curl -s '{network.url}/admin/platforms' -H "Authorization: Token $(cat {network.node_folder}/admin.key)"
-curl -s '{network.url}/health'
+curl -s '{node.url}/admin/platforms' -H "Authorization: Token $(cat {node.folder}/admin.key)"
+curl -s '{node.url}/health'
 
 Ctrl-C ends it all."""

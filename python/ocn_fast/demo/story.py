@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from ocn_fast.demo.network import CPO, GONE, HANGS, MSP, DemoError, Network, PartyProcess
+from ocn_fast.demo.network import CPO, GONE, HANGS, MSP, Network, PartyProcess
 from ocn_fast.demo.table import Printer, Row
 from ocn_fast.parties.client import Fault
 from ocn_fast.parties.journal import Entry, read_journal
@@ -302,6 +302,3 @@ def _verdict(entry: Entry) -> str:
         return f"{entry.verdict} {entry.reason}".strip()
     rewritten = ", re-signed by the node" if entry.rewrites else ""
     return f"valid, by the {entry.signer}{rewritten}"
-
-
-__all__ = ["DemoError", "Sabotage", "Story"]
