@@ -8,6 +8,7 @@
 //! | [`json`] | one-pass walk over raw JSON bytes: leaves, paths, splice of a value in place |
 //! | [`ocpi`] | ids, modules, roles, versions, headers, status codes |
 //! | [`notary`] | sign, verify, stash, rewrites, containers, policies |
+//! | [`wire`] | ocn-relay/3: signatures, digests and the memory of nonces between nodes |
 //! | [`table`] | immutable snapshots behind an atomic pointer; registry half and local half |
 //! | [`relay`] | the journey of a message; start reading at [`relay::relay`] |
 #![forbid(unsafe_code)]
@@ -18,3 +19,4 @@ pub mod notary;
 pub mod ocpi;
 pub mod relay;
 pub mod table;
+pub mod wire;

@@ -1,0 +1,549 @@
+//! What must hold for every message between nodes: it verifies as it was signed, and in no other form.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use ocn_core::eth::{Address, SigningKey, recover_personal};
+use ocn_core::wire::{
+    Parameters, RequestView, ResponseView, Signed, Verified, WireError, WireLimits, sign_request,
+    sign_response, verify_request, verify_response,
+};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+const NOW: i64 = 1_718_000_010;
+
+const LIMITS: WireLimits = WireLimits {
+    clock_skew_s: 60,
+    window_s: 300,
+};
+
+/// Covered in this order; the first of each pair says whether a request needs it.
+const REQUEST: [(bool, &str); 12] = [
+    (true, "ocn-to-node"),
+    (true, "x-request-id"),
+    (true, "x-correlation-id"),
+    (true, "ocpi-from-country-code"),
+    (true, "ocpi-from-party-id"),
+    (true, "ocpi-to-country-code"),
+    (true, "ocpi-to-party-id"),
+    (false, "ocn-ocpi-version"),
+    (true, "ocn-deadline"),
+    (false, "ocn-signature"),
+    (false, "content-type"),
+    (false, "content-digest"),
+];
+
+const RESPONSE: [(bool, &str); 8] = [
+    (false, "content-digest"),
+    (true, "x-request-id"),
+    (false, "link"),
+    (false, "location"),
+    (false, "x-total-count"),
+    (false, "x-limit"),
+    (true, "ocn-origin"),
+    (false, "ocn-delivery"),
+];
+
+type Headers = Vec<(String, String)>;
+
+#[derive(Debug, Clone)]
+struct Request {
+    method: String,
+    path: String,
+    query: String,
+    headers: Headers,
+}
+
+#[derive(Debug, Clone)]
+struct Response {
+    status: u16,
+    headers: Headers,
+    request_signature: String,
+}
+
+/// Lends headers in the form that views want.
+fn lend<T>(headers: &Headers, to: impl FnOnce(&[(&str, &[u8])]) -> T) -> T {
+    let lent: Vec<(&str, &[u8])> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect();
+    to(&lent)
+}
+
+impl Request {
+    fn view<T>(&self, to: impl FnOnce(&RequestView<'_>) -> T) -> T {
+        lend(&self.headers, |headers| {
+            to(&RequestView {
+                method: &self.method,
+                path: self.path.as_bytes(),
+                query: self.query.as_bytes(),
+                headers,
+            })
+        })
+    }
+
+    fn sign(&self) -> Signed {
+        self.view(|view| sign_request(view, &parameters(1), &key(1)))
+            .unwrap()
+    }
+
+    fn verify(&self, signed: &Signed) -> Result<Verified, WireError> {
+        self.view(|view| {
+            let (input, signature) = (signed.input.as_bytes(), signed.signature.as_bytes());
+            verify_request(view, input, signature, NOW, &LIMITS)
+        })
+    }
+}
+
+impl Response {
+    fn view<T>(&self, to: impl FnOnce(&ResponseView<'_>) -> T) -> T {
+        lend(&self.headers, |headers| {
+            to(&ResponseView {
+                status: self.status,
+                headers,
+                request_signature: &self.request_signature,
+            })
+        })
+    }
+
+    fn sign(&self) -> Signed {
+        self.view(|view| sign_response(view, &parameters(2), &key(2)))
+            .unwrap()
+    }
+
+    fn verify(&self, signed: &Signed) -> Result<Verified, WireError> {
+        self.verify_from(signed, key(2).address())
+    }
+
+    fn verify_from(&self, signed: &Signed, expected: Address) -> Result<Verified, WireError> {
+        self.view(|view| {
+            let (input, signature) = (signed.input.as_bytes(), signed.signature.as_bytes());
+            verify_response(view, input, signature, NOW, &LIMITS, expected)
+        })
+    }
+}
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32]).unwrap()
+}
+
+fn parameters(number: u8) -> Parameters {
+    Parameters {
+        created: NOW - 10,
+        expires: NOW + 20,
+        nonce: [number; 16],
+        keyid: key(number).address(),
+    }
+}
+
+/// Headers of a list: the needed ones and some of the others, shuffled, with one that nobody covers.
+fn headers(list: &'static [(bool, &'static str)]) -> impl Strategy<Value = Headers> {
+    let value = "[!-~]([ -~]{0,20}[!-~])?";
+    prop::collection::vec((any::<bool>(), value), list.len())
+        .prop_map(move |drawn| {
+            let mut headers: Headers = list
+                .iter()
+                .zip(drawn)
+                .filter(|((needed, _), (wanted, _))| *needed || *wanted)
+                .map(|((_, name), (_, value))| ((*name).to_owned(), value))
+                .collect();
+            headers.push(("traceparent".into(), "00-0af7\u{e9}".into()));
+            headers
+        })
+        .prop_shuffle()
+}
+
+fn requests() -> impl Strategy<Value = Request> {
+    (
+        prop::sample::select(&["GET", "POST", "PUT", "PATCH", "DELETE"][..]),
+        "/[!-~]{0,40}",
+        "[!-~]{0,40}",
+        headers(&REQUEST),
+    )
+        .prop_map(|(method, path, query, headers)| Request {
+            method: method.into(),
+            path,
+            query,
+            headers,
+        })
+}
+
+fn responses() -> impl Strategy<Value = Response> {
+    (100..600u16, headers(&RESPONSE), requests()).prop_map(|(status, headers, request)| Response {
+        status,
+        headers,
+        request_signature: request.sign().signature,
+    })
+}
+
+/// Each way to alter, remove or repeat one covered header, or to add one.
+fn altered_headers(headers: &Headers, list: &[(bool, &str)]) -> Vec<Headers> {
+    let mut all = Vec::new();
+    for (_, name) in list {
+        match headers.iter().position(|(present, _)| present == name) {
+            Some(index) => {
+                for value in ["", "x", "\n", "é"] {
+                    let mut other = headers.clone();
+                    other[index].1.push_str(value);
+                    if value.is_empty() {
+                        // Another letter of the same length.
+                        let last = if headers[index].1.ends_with('a') {
+                            'b'
+                        } else {
+                            'a'
+                        };
+                        other[index].1.pop();
+                        other[index].1.push(last);
+                    }
+                    all.push(other);
+                }
+                let mut other = headers.clone();
+                other.remove(index);
+                all.push(other);
+                let mut other = headers.clone();
+                other.push(headers[index].clone());
+                all.push(other);
+            }
+            None => {
+                let mut other = headers.clone();
+                other.push(((*name).to_owned(), "added".into()));
+                all.push(other);
+            }
+        }
+    }
+    all
+}
+
+/// The identifiers between the brackets of a `Signature-Input`.
+fn identifiers(input: &str) -> Vec<String> {
+    let list = &input[input.find('(').unwrap() + 1..input.find(')').unwrap()];
+    list.split(' ').map(ToOwned::to_owned).collect()
+}
+
+fn with_identifiers(signed: &Signed, identifiers: &[String]) -> Signed {
+    let rest = &signed.input[signed.input.find(')').unwrap()..];
+    Signed {
+        input: format!("ocn=({}{rest}", identifiers.join(" ")),
+        signature: signed.signature.clone(),
+    }
+}
+
+/// Component lists that are not the one asked for, made of the one that is.
+fn other_lists(signed: &Signed) -> Vec<Signed> {
+    let list = identifiers(&signed.input);
+    let mut all = Vec::new();
+    for index in 0..list.len() {
+        let mut other = list.clone();
+        other.remove(index);
+        all.push(other);
+        let mut other = list.clone();
+        other.insert(index, list[index].clone());
+        all.push(other);
+        let mut other = list.clone();
+        other.insert(index, "\"host\"".into());
+        all.push(other);
+        let mut other = list.clone();
+        other[index].push_str(";sf");
+        all.push(other);
+        if index > 0 {
+            let mut other = list.clone();
+            other.swap(index - 1, index);
+            all.push(other);
+        }
+    }
+    all.into_iter()
+        .map(|list| with_identifiers(signed, &list))
+        .collect()
+}
+
+/// The same signature, spelt as only tolerant readers take it.
+fn respellings(signed: &Signed) -> Vec<Signed> {
+    let input = |input: String| Signed {
+        input,
+        signature: signed.signature.clone(),
+    };
+    let text = &signed.input;
+    vec![
+        input(text.replacen("ocn=", "OCN=", 1)),
+        input(text.replacen("ocn=", "sig=", 1)),
+        input(text.replacen("ocn=", "ocn= ", 1)),
+        input(text.replacen("(\"", "( \"", 1)),
+        input(text.replacen("\" \"", "\"  \"", 1)),
+        input(text.replacen(");", ") ;", 1)),
+        input(text.replacen(");", ");;", 1)),
+        input(format!("{text}, {text}")),
+        input(format!("{text}, a=()")),
+        input(format!("{text};a")),
+        input(text.replacen("relay/3", "relay/2", 1)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn requests_verify_as_they_were_signed(request in requests()) {
+        let signed = request.sign();
+        prop_assert_eq!(request.verify(&signed), Ok(Verified { parameters: parameters(1) }));
+        prop_assert!(signed.input.len() < 600, "{}", signed.input.len());
+    }
+
+    #[test]
+    fn test_a151_an_altered_request_is_refused(request in requests()) {
+        let signed = request.sign();
+        for headers in altered_headers(&request.headers, &REQUEST) {
+            let other = Request { headers, ..request.clone() };
+            prop_assert!(other.verify(&signed).is_err(), "{:?}", other);
+        }
+        let method = if request.method == "GET" { "PUT" } else { "GET" };
+        let path = format!("{}/", request.path);
+        let query = format!("{}&", request.query);
+        for other in [
+            Request { method: method.into(), ..request.clone() },
+            Request { path, ..request.clone() },
+            Request { query, ..request.clone() },
+            Request { path: format!("{}\n\"a\": b", request.path), ..request.clone() },
+        ] {
+            prop_assert!(other.verify(&signed).is_err(), "{:?}", other);
+        }
+        let uncovered = Request {
+            headers: request.headers.iter().filter(|(name, _)| name != "traceparent").cloned().collect(),
+            ..request.clone()
+        };
+        prop_assert!(uncovered.verify(&signed).is_ok());
+    }
+
+    #[test]
+    fn test_a152_another_component_list_is_refused_unread(request in requests()) {
+        let signed = request.sign();
+        for other in other_lists(&signed) {
+            prop_assert_eq!(request.verify(&other), Err(WireError::Components), "{}", other.input);
+        }
+        for other in respellings(&signed) {
+            let refused = request.verify(&other);
+            prop_assert!(matches!(refused, Err(WireError::Input | WireError::Components)), "{}", other.input);
+        }
+    }
+
+    #[test]
+    fn answers_verify_as_they_were_signed(response in responses()) {
+        let signed = response.sign();
+        prop_assert_eq!(response.verify(&signed), Ok(Verified { parameters: parameters(2) }));
+        prop_assert!(signed.input.len() < 600, "{}", signed.input.len());
+        prop_assert_eq!(response.verify_from(&signed, key(1).address()), Err(WireError::Signer));
+    }
+
+    #[test]
+    fn test_a151_an_altered_or_swapped_answer_is_refused(response in responses(), other in requests()) {
+        let signed = response.sign();
+        for headers in altered_headers(&response.headers, &RESPONSE) {
+            let other = Response { headers, ..response.clone() };
+            prop_assert!(other.verify(&signed).is_err(), "{:?}", other);
+        }
+        for altered in [
+            Response { status: response.status + 1, ..response.clone() },
+            Response { request_signature: other.sign().signature, ..response.clone() },
+        ] {
+            prop_assert_eq!(altered.verify(&signed), Err(WireError::Signer));
+        }
+        for other in other_lists(&signed) {
+            prop_assert_eq!(response.verify(&other), Err(WireError::Components), "{}", other.input);
+        }
+    }
+
+    #[test]
+    fn test_a151_another_bit_of_the_signature_is_refused(request in requests(), bit in 0..520usize) {
+        let signed = request.sign();
+        let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = signed.signature.clone().into_bytes();
+        // Behind `ocn=:`; six bits a digit.
+        let digit = &mut text[5 + bit / 6];
+        let value = digits.find(char::from(*digit)).unwrap() ^ (1 << (5 - bit % 6));
+        *digit = digits.as_bytes()[value];
+        let other = Signed { signature: String::from_utf8(text).unwrap(), ..signed };
+        let refused = request.verify(&other);
+        prop_assert!(matches!(refused, Err(WireError::Signature | WireError::Signer)), "{:?}", refused);
+    }
+
+    #[test]
+    fn test_a152_no_bytes_make_it_panic(
+        request in requests(),
+        input in prop::collection::vec(any::<u8>(), 0..200),
+        at: Index,
+    ) {
+        let signed = request.sign();
+        let mut edited = signed.input.clone().into_bytes();
+        let at = at.index(edited.len());
+        edited.splice(at..at, input.iter().copied());
+        request.view(|view| {
+            let signature = signed.signature.as_bytes();
+            for (text, signature) in [(&input, signature), (&edited, signature), (&edited, &input[..])] {
+                let refused = verify_request(view, text, signature, NOW, &LIMITS);
+                assert!(input.is_empty() || refused.is_err());
+            }
+        });
+    }
+}
+
+fn example() -> Request {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Request {
+        method: "GET".into(),
+        path: "/ocn/relay/sender/locations/LOC%2F1".into(),
+        query: "limit=10".into(),
+        headers: vec![
+            header("ocn-to-node", &key(2).address().to_string()),
+            header("x-request-id", "r"),
+            header("x-correlation-id", "c"),
+            header("ocpi-from-country-code", "DE"),
+            header("ocpi-from-party-id", "MSP"),
+            header("ocpi-to-country-code", "NL"),
+            header("ocpi-to-party-id", "CPO"),
+            header("ocn-deadline", "15"),
+        ],
+    }
+}
+
+#[test]
+fn the_base_is_what_the_key_signed() {
+    let request = example();
+    let signed = request.sign();
+    let parameters = signed.input.strip_prefix("ocn=").unwrap();
+    let base = format!(
+        "\"@method\": GET\n\
+         \"@path\": /ocn/relay/sender/locations/LOC%2F1\n\
+         \"@query\": ?limit=10\n\
+         \"ocn-to-node\": {}\n\
+         \"x-request-id\": r\n\
+         \"x-correlation-id\": c\n\
+         \"ocpi-from-country-code\": DE\n\
+         \"ocpi-from-party-id\": MSP\n\
+         \"ocpi-to-country-code\": NL\n\
+         \"ocpi-to-party-id\": CPO\n\
+         \"ocn-deadline\": 15\n\
+         \"@signature-params\": {parameters}",
+        key(2).address()
+    );
+    assert_eq!(signer_of(&base, &signed), key(1).address());
+    let response = Response {
+        status: 200,
+        headers: vec![
+            ("x-request-id".into(), "r".into()),
+            ("ocn-origin".into(), "receiver".into()),
+        ],
+        request_signature: signed.signature.clone(),
+    };
+    let answered = response.sign();
+    let member = &signed.signature["ocn=".len()..];
+    let base = format!(
+        "\"@status\": 200\n\
+         \"x-request-id\": r\n\
+         \"ocn-origin\": receiver\n\
+         \"signature\";req;key=\"ocn\": {member}\n\
+         \"@signature-params\": {}",
+        answered.input.strip_prefix("ocn=").unwrap()
+    );
+    assert_eq!(signer_of(&base, &answered), key(2).address());
+}
+
+fn signer_of(base: &str, signed: &Signed) -> Address {
+    use base64::Engine;
+    let text = signed.signature.strip_prefix("ocn=:").unwrap();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text.strip_suffix(':').unwrap())
+        .unwrap();
+    let (mut r, mut s) = ([0; 32], [0; 32]);
+    r.copy_from_slice(&bytes[..32]);
+    s.copy_from_slice(&bytes[32..64]);
+    let signature = ocn_core::eth::Signature { r, s, v: bytes[64] };
+    assert_eq!(signature.check_strict(), Ok(()));
+    recover_personal(base.as_bytes(), &signature).unwrap()
+}
+
+#[test]
+fn no_query_and_an_empty_path_are_signed_as_the_rfc_says() {
+    let bare = Request {
+        path: String::new(),
+        query: String::new(),
+        ..example()
+    };
+    let signed = bare.sign();
+    let slash = Request {
+        path: "/".into(),
+        ..bare
+    };
+    assert!(slash.verify(&signed).is_ok());
+}
+
+#[test]
+fn test_a151_a_key_signs_only_in_its_own_name() {
+    let refused = example().view(|view| sign_request(view, &parameters(1), &key(2)));
+    assert_eq!(refused, Err(WireError::Signer));
+}
+
+#[test]
+fn test_a95_a_signature_in_the_name_of_another_key_is_refused() {
+    let request = example();
+    let signed = request.sign();
+    let (own, other) = (key(1).address().to_string(), key(2).address().to_string());
+    let spoofed = Signed {
+        input: signed.input.replace(&own, &other),
+        ..signed
+    };
+    assert_eq!(request.verify(&spoofed), Err(WireError::Signer));
+}
+
+#[test]
+fn test_a151_times_are_judged_before_the_curve() {
+    let request = example();
+    let signed = request.sign();
+    // The signature is no point of the curve: whoever tried it would say so.
+    let broken = format!("ocn=:{}:", "A".repeat(87) + "=");
+    for (now, expected) in [
+        (NOW + 20, WireError::Signature),
+        (NOW + 21, WireError::Expired),
+        (NOW - 10 - 60, WireError::Signature),
+        (NOW - 10 - 61, WireError::Future),
+    ] {
+        let refused = request.view(|view| {
+            verify_request(
+                view,
+                signed.input.as_bytes(),
+                broken.as_bytes(),
+                now,
+                &LIMITS,
+            )
+        });
+        assert_eq!(refused, Err(expected), "{now}");
+    }
+}
+
+#[test]
+fn test_a152_bombs_are_refused_in_linear_time() {
+    let request = example();
+    let signed = request.sign();
+    let list = &signed.input[..=signed.input.find(')').unwrap()];
+    let bombs = [
+        format!("ocn=({})", "\"@method\" ".repeat(1_000_000)),
+        format!("ocn={}", "(".repeat(10_000_000)),
+        format!("{list}{}", ";created=1".repeat(1_000_000)),
+        format!("{list};nonce=\"{}", "\\\"".repeat(5_000_000)),
+        format!("{list}{}", ", ocn=()".repeat(1_000_000)),
+        "a=(), ".repeat(1_000_000),
+    ];
+    let started = Instant::now();
+    for bomb in bombs {
+        let other = Signed {
+            input: bomb,
+            ..signed.clone()
+        };
+        assert_eq!(request.verify(&other), Err(WireError::Input));
+    }
+    let other = Signed {
+        signature: format!("ocn=:{}:", "A".repeat(10_000_000)),
+        ..signed
+    };
+    assert_eq!(request.verify(&other), Err(WireError::Signature));
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
