@@ -1,6 +1,8 @@
-"""Who may touch the native extension: import-linter sees only Python modules, so this is asked here."""
+"""Who imports what: the native extension, which import-linter does not see, and what workers must not."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "python" / "ocn_fast"
@@ -31,3 +33,11 @@ def test_only_named_modules_reach_the_native_extension() -> None:
         if imports_native(ast.parse(path.read_text()))
     }
     assert users == ALLOWED
+
+
+def test_workers_and_keeper_load_nothing_that_only_the_command_line_needs() -> None:
+    """Each of these costs every process some tenths of a second and tens of megabytes."""
+    for module in ("ocn_fast.app", "ocn_fast.keeper"):
+        program = f"import sys, {module}; print(*{{'alembic', 'web3', 'typer'}} & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [], module

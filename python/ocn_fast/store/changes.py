@@ -185,15 +185,15 @@ async def grouped(
     return found
 
 
-async def require_schema(connection: AsyncConnection, revision: str) -> None:
-    """Raises ConfigError unless the database has the schema of that revision."""
+async def require_schema(connection: AsyncConnection) -> None:
+    """Raises ConfigError unless the database has this version's schema."""
     try:
         found = (await connection.execute(_REVISION)).scalar_one_or_none()
     except OperationalError:
         found = None
-    if found != revision:
+    if found != schema.REVISION:
         raise ConfigError(
-            f"the database has schema {found or 'none'}, this version needs {revision}; `ocn-fast serve` "
-            "upgrades an older one",
+            f"the database has schema {found or 'none'}, this version needs {schema.REVISION}; "
+            "`ocn-fast serve` upgrades an older one",
             key="store.url",
         )

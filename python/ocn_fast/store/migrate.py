@@ -1,18 +1,23 @@
-"""Brings a database to this version's schema. Called once, before anything else is started."""
+"""Brings a database to this version's schema. Called once, before anything else is started.
+
+Alembic is imported where it is needed: every process imports this package and only one of them migrates.
+"""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from ocn_fast.config import Store as StoreSettings
 from ocn_fast.errors import ConfigError
 from ocn_fast.store.database import prepare, translated_errors, writer_options
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 def migrate(url: str) -> None:
@@ -22,6 +27,9 @@ def migrate(url: str) -> None:
     SQLite file is readable by its owner only. Raises ConfigError if a newer version has written the database
     or its file cannot be made, and StoreUnavailable if it gives no answer.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     _create_file(url)
     engine = _sync_engine(url)
     try:
@@ -40,14 +48,9 @@ def migrate(url: str) -> None:
         engine.dispose()
 
 
-def newest_revision() -> str:
-    """The schema that this version works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None, "the package holds at least one migration"
-    return head
-
-
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config

@@ -20,6 +20,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+REVISION = "0002"
+"""The newest migration, which makes the tables below (a test compares)."""
+
 metadata = MetaData()
 
 change_number = Table(
@@ -213,7 +216,7 @@ client_infos = Table(
     Column("status", String(9), nullable=False),
     Column("last_updated", BigInteger, nullable=False, index=True),
 )
-"""How each role of each party is connected, as its `operator` says: this node of its own, others of theirs."""
+"""How each role of each party is connected, as its `operator` says: us of ours, others of theirs."""
 
 client_info_acks = Table(
     "client_info_acks",

@@ -9,7 +9,6 @@ from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, StoreConflict, StoreUnavailable
 from ocn_fast.store import changes, links, platforms, registry, tokens
 from ocn_fast.store.database import Database, Kind
-from ocn_fast.store.migrate import newest_revision
 from ocn_fast.store.records import (
     AppliedRegistry,
     Caller,
@@ -252,7 +251,7 @@ class Store:
     async def require_schema(self) -> None:
         """Raises ConfigError unless the database has this version's schema (`migrate` brings it there)."""
         async with self._database.reading() as connection:
-            await changes.require_schema(connection, newest_revision())
+            await changes.require_schema(connection)
 
 
 async def open(settings: Settings, ring: KeyRing | None = None) -> Store:

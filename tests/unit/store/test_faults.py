@@ -22,7 +22,7 @@ from ocn_fast import store
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, StoreConflict, StoreError, StoreUnavailable
 from ocn_fast.store import KeyRing, Store
-from ocn_fast.store.schema import metadata
+from ocn_fast.store.schema import REVISION, metadata
 
 from .conftest import registered
 from .story import CPO, RING, register, registration
@@ -71,7 +71,9 @@ def test_the_migrations_make_the_schema(make_settings: Callable[..., Settings], 
     store.migrate(make_settings().store.url)
     engine = create_engine(f"sqlite:///{tmp_path}/node.db")
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == REVISION
     engine.dispose()
 
 
