@@ -6,6 +6,7 @@
     ├── OcpiError               an answer of the hub itself, in OCPI's own error form
     ├── OutboundError           a call to another server gave no usable answer: `kind` says what became of it
     ├── RegistryFileError       a registry snapshot is not what it must be
+    ├── RpcError                a chain's endpoint gave no usable answer: `kind` says what was wrong
     └── StoreError              the database did not do what was asked
         ├── StoreConflict       somebody else has it already, or it changed under our hands
         ├── StoreFull           a bound on stored rows is reached
@@ -82,6 +83,44 @@ class OutboundError(OcnError):
 
 class RegistryFileError(OcnError):
     """A registry snapshot file is malformed, wrongly signed, too big or older than what is known."""
+
+
+RpcKind = Literal[
+    "batch",
+    "busy",
+    "chain",
+    "code",
+    "form",
+    "http",
+    "moved",
+    "refused",
+    "reverted",
+    "size",
+    "timeout",
+    "transport",
+    "variant",
+]
+"""What was wrong with an answer of an endpoint.
+
+`batch`: it takes no arrays of calls (of that length). `busy`: HTTP 429. `chain`: another chain id than
+expected. `code`: no contract at the address. `form`: not JSON-RPC, or a value that cannot be one. `http`:
+another status than 200. `moved`: the block asked for is not there, or not that block any more. `refused`: an
+error object. `reverted`: the contract itself failed. `size`: more than `registry.rpc_bytes`. `timeout`: not
+whole within `registry.rpc_timeout_ms`. `transport`: no connection, or it broke. `variant`: a contract with
+another interface.
+"""
+
+
+class RpcError(OcnError):
+    """An endpoint of a chain gave no usable answer. `data` is what a failed call returned, if anything.
+
+    Texts never hold more of the endpoint's URL than scheme, host and port.
+    """
+
+    def __init__(self, kind: RpcKind, text: str, data: bytes = b"") -> None:
+        self.kind: RpcKind = kind
+        self.data = data
+        super().__init__(text)
 
 
 class StoreError(OcnError):

@@ -36,12 +36,15 @@ MAX_PARTIES = 1_000_000
 MAX_DOMAIN_BYTES = 512
 ZERO_ADDRESS = "0x" + "0" * 40
 
-_ID = {"country_code": re.compile("[A-Za-z]{2}"), "party_id": re.compile("[A-Za-z0-9]{3}")}
+ID_FORMS = {"country_code": re.compile("[A-Za-z]{2}"), "party_id": re.compile("[A-Za-z0-9]{3}")}
+"""What the parts of a party's id may be."""
+TEXT_CHARS = 1_024
+
 _SIGNATURE = re.compile(rb"0x[0-9a-f]{130}")
 
 Address = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{40}$")]
 Hash = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
-Text = Annotated[str, msgspec.Meta(max_length=1_024)]
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=SAFE_INTEGER)]
 Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
@@ -322,7 +325,7 @@ def _operator_fault(item: Operator, max_domain_bytes: int) -> str | None:
 
 
 def _party_fault(item: Party) -> str | None:
-    for name, form in _ID.items():
+    for name, form in ID_FORMS.items():
         if not form.fullmatch(getattr(item, name)):
             return f"impossible {name}"
     return _zero_fault(item.address) or _zero_fault(item.operator)
