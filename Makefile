@@ -69,8 +69,9 @@ format: build  ## Formats Rust and Python in place.
 docs: build  ## Writes the generated documents again.
 	$(BIN)/python tests/tools/settings_docs.py
 
-interop: build  ## Signs and verifies against the public JavaScript package (needs node and npm).
+interop: build  ## Tests with programs of others: JavaScript packages, solc, Anvil (needs node and npm).
 	npm --prefix tests/interop ci --no-audit --no-fund
+	npm --prefix deploy/contracts ci --no-audit --no-fund
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
 bench: build $(VENV)/.bench  ## First figures: signatures, relay rate, cost of the crossing.
@@ -87,6 +88,6 @@ wheel-demo: wheel  ## Runs the demo from the wheel, in a new environment without
 	PATH=$(CURDIR)/target/wheel-demo/bin target/wheel-demo/bin/ocn-fast demo
 
 clean:  ## Removes everything that was built or installed here.
-	rm -rf $(VENV) target dist tests/interop/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) target dist tests/interop/node_modules deploy/contracts/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find python -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
