@@ -20,9 +20,10 @@ from starlette.types import Receive, Send
 from ocn_fast import keyfiles, lifecycle, store
 from ocn_fast.config import Settings
 from ocn_fast.errors import OcpiError, StoreError
-from ocn_fast.http import admin, credentials, health, metrics, responses, rules, versions
+from ocn_fast.http import admin, credentials, health, metrics, nodes, responses, rules, versions
 from ocn_fast.http.callers import Callers
 from ocn_fast.http.context import Context
+from ocn_fast.http.directory import Directory
 from ocn_fast.http.handshake import Handshakes
 from ocn_fast.http.relay import RelayDoor
 from ocn_fast.node import NodeService
@@ -92,6 +93,7 @@ class Application:
                     node=node,
                     callers=Callers(settings, database),
                     handshakes=Handshakes(settings, database, node),
+                    directory=Directory(database, node, settings.registry.list_rows),
                 )
                 self._door = RelayDoor(node, body_timeout_s=settings.http.body_timeout_ms / 1_000)
                 yield
@@ -111,6 +113,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
         *versions.ROUTES,
         *credentials.ROUTES,
         *rules.ROUTES,
+        Mount("/ocn", nodes.OpenRate(nodes.ROUTER, settings)),
         Mount("/admin", admin.OperatorNetworks(guarded, settings)),
         Route("/metrics", admin.OperatorNetworks(figures, settings), methods=["GET"]),
     ]

@@ -71,6 +71,10 @@ class Node(msgspec.Struct, frozen=True):
             "", "Allows what only a development set-up needs: http, loopback, published keys, weak policies."
         ),
     ] = False
+    clock_skew_s: Annotated[int, _count("s", "How far the clock of another node may be off.", 0, 120)] = 60
+    show_software: Annotated[bool, _is("", "Whether `node-info` names this software and its version.")] = (
+        False
+    )
 
 
 class Http(msgspec.Struct, frozen=True):
@@ -103,6 +107,9 @@ class Http(msgspec.Struct, frozen=True):
         int, _count("bytes", "Size of a body for credentials, rules and the admin API.")
     ] = 256 * KIB
     body_timeout_ms: Annotated[int, _count("ms", "Time for a whole body to arrive.", most=3_600_000)] = 20_000
+    open_rate: Annotated[
+        int, _count("per source", "Requests a second that need no token, below `/ocn/`.", most=1_000_000)
+    ] = 20
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -239,6 +246,7 @@ class Registry(msgspec.Struct, frozen=True):
     parties: Annotated[int, _count("", "Parties in the registry.", most=10_000_000)] = 1_000_000
     domain_bytes: Annotated[int, _count("bytes", "Length of an operator's domain.", most=8_192)] = 512
     age_warn_s: Annotated[int, _count("s", "Age at which the registry counts as old in `/health`.")] = 300
+    list_rows: Annotated[int, _count("", "Entries of a list in an open query.", most=1_000_000)] = 10_000
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -297,7 +305,7 @@ class Log(msgspec.Struct, frozen=True):
 
 
 _NATIVE = ("node", "http", "limits", "signatures", "relay", "outbound", "links", "auth", "handshake", "log")
-_NOT_NATIVE = {"node": ("key_file", "key_ring_file")}
+_NOT_NATIVE = {"node": ("key_file", "key_ring_file", "show_software")}
 
 
 class Entry(msgspec.Struct, frozen=True):

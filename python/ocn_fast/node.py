@@ -157,6 +157,14 @@ class NodeService:
         """See `_native.Node.sign_answer`."""
         return self._native.sign_answer(body, container)
 
+    def signatory(self, text: bytes, rsv: str) -> str:
+        """Who signed a text by `personal_sign` (EIP-55). Raises ValueError where nobody can have."""
+        return _native.personal_recover(text, rsv)
+
+    def change_number(self) -> int:
+        """The number of the newest change that the table has."""
+        return self._table.number
+
     def in_flight(self) -> int:
         """Messages in work, also those whose requester is gone."""
         return self._native.in_flight()

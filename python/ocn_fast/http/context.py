@@ -11,6 +11,7 @@ from ocn_fast.config import Settings
 
 if TYPE_CHECKING:
     from ocn_fast.http.callers import Callers
+    from ocn_fast.http.directory import Directory
     from ocn_fast.http.handshake import Handshakes
     from ocn_fast.node import NodeService
     from ocn_fast.store import Store
@@ -25,6 +26,7 @@ class Context:
     node: NodeService
     callers: Callers
     handshakes: Handshakes
+    directory: Directory
 
 
 def context_of(request: Request) -> Context:

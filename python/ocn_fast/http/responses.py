@@ -46,6 +46,8 @@ class Refusal(Enum):
     UNUSABLE_API = (200, 3001, "unable to use the client's API")
     UNSUPPORTED_VERSION = (200, 3002, "the client's API does not offer this version")
     NO_MATCHING_ENDPOINTS = (200, 3003, "the client's API lacks required endpoints")
+    NO_NODE_SIGNATURE = (400, 2001, "Missing OCN Signature")
+    NODE_SIGNATURE = (200, 4003, "Could not verify OCN-Signature of request")
     INTERNAL = (500, 3000, "internal error")
     UNAVAILABLE = (503, 3000, "the hub cannot look this up now")
 

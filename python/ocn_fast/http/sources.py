@@ -64,6 +64,29 @@ class Failures:
             self._counts[source] += 1
 
 
+class Rate:
+    """Bounds how many requests a second each source may make."""
+
+    def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._since = clock()
+        self._counts: Counter[Address | None] = Counter()
+
+    def take(self, source: Address | None) -> bool:
+        """Whether this source may make one more request in this second."""
+        now = self._clock()
+        if now - self._since >= 1.0:
+            self._since = now
+            self._counts.clear()
+        if self._counts[source] >= self._per_second:
+            return False
+        if source not in self._counts and len(self._counts) >= SOURCES:
+            return False
+        self._counts[source] += 1
+        return True
+
+
 def _address(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)

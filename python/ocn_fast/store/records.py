@@ -189,6 +189,16 @@ class RegisteredParty:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """How one role of a party is connected, since `last_updated`."""
+
+    party: Party
+    role: str
+    status: Status
+    last_updated: int
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedRegistry:
     """What applying a snapshot changed; `number` is None if it was there already."""
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, StoreConflict, StoreUnavailable
-from ocn_fast.store import changes, links, platforms, registry, tokens
+from ocn_fast.store import changes, client_infos, links, listing, platforms, registry, tokens
 from ocn_fast.store.database import Database, Kind
 from ocn_fast.store.records import (
     AppliedRegistry,
     Caller,
+    ClientInfo,
     Link,
     Party,
     Platform,
@@ -228,6 +231,60 @@ class Store:
         """A party as the registry lists it."""
         async with self._database.reading() as connection:
             return await registry.find_party(connection, party)
+
+    async def registry_mark(self) -> int:
+        """The number of the newest change to any operator or party of the registry; 0 before the first."""
+        async with self._database.reading() as connection:
+            return await listing.mark(connection)
+
+    @asynccontextmanager
+    async def registry_listing(self) -> AsyncIterator[listing.Listing]:
+        """The whole registry at one moment, to be read while the context lasts."""
+        async with self._database.reading() as connection:
+            yield await listing.read(connection)
+
+    async def operators(self) -> dict[str, str]:
+        """Domains of all listed operators by address."""
+        async with self._database.reading() as connection:
+            return await listing.operators(connection)
+
+    # -- client infos
+
+    async def reconcile_client_infos(self, own: str, roles: AbstractSet[str]) -> int:
+        """Brings the client infos of our parties in line with platforms and registry; how many changed.
+
+        `own` is this node's address; other roles than these are not told. Costs one transaction.
+        """
+        async with self._database.writing() as connection:
+            await client_infos.forget_operators(connection)
+            return await client_infos.reconcile(connection, own, roles, _now())
+
+    async def receive_client_info(self, info: ClientInfo, operator: str) -> client_infos.Received:
+        """Stores what the operator of a party says of it, unless a later word of his is known."""
+        async with self._database.writing() as connection:
+            return await client_infos.receive(connection, info, operator)
+
+    async def client_infos_for(
+        self, platform: Platform, *, since: int | None, until: int | None, offset: int, limit: int
+    ) -> tuple[list[ClientInfo], int]:
+        """A page of the client infos that a platform may see, and how many there are in all.
+
+        `since` (inclusive) and `until` (exclusive) bound `last_updated`.
+        """
+        async with self._database.reading() as connection:
+            return await client_infos.listed(
+                connection, platform, since=since, until=until, offset=offset, limit=limit
+            )
+
+    async def unacknowledged_client_infos(self, own: str, operator: str, limit: int) -> list[ClientInfo]:
+        """Client infos of our parties that an operator has yet to take, oldest first."""
+        async with self._database.reading() as connection:
+            return await client_infos.unacknowledged(connection, own, operator, limit)
+
+    async def acknowledge_client_infos(self, operator: str, infos: Iterable[ClientInfo]) -> None:
+        """Notes that an operator has taken these."""
+        async with self._database.writing() as connection:
+            await client_infos.acknowledge(connection, operator, infos)
 
     # -- upkeep, for the keeper
 
