@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use ocn_core::eth::{Address, SigningKey, recover_personal};
 use ocn_core::wire::{
-    Parameters, RequestView, ResponseView, Signed, Verified, WireError, WireLimits, sign_request,
-    sign_response, verify_request, verify_response,
+    Parameters, RequestView, ResponseView, Signed, Verified, WireError, WireLimits, content_digest,
+    sign_request, sign_response, verify_request, verify_response,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -546,4 +546,76 @@ fn test_a152_bombs_are_refused_in_linear_time() {
     };
     assert_eq!(request.verify(&other), Err(WireError::Signature));
     assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+/// The texts between the fences of that language in the documentation, in order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    include_str!("../../../docs/wire.md")
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .map(|block| block.trim_end_matches('\n'))
+        .collect()
+}
+
+/// First line, headers in lower case, body.
+fn parse(block: &str) -> (Vec<&str>, Headers, &str) {
+    let (head, body) = block.split_once("\n\n").unwrap();
+    let mut lines = head.lines();
+    let first = lines.next().unwrap().split(' ').collect();
+    let headers = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    (first, headers, body)
+}
+
+fn take(headers: &mut Headers, name: &str) -> String {
+    let index = headers.iter().position(|(found, _)| found == name).unwrap();
+    headers.remove(index).1
+}
+
+#[test]
+fn the_documented_example_is_what_is_signed() {
+    let messages = blocks("http");
+    let bases = blocks("text");
+    let (line, mut headers, body) = parse(messages[0]);
+    let given = Signed {
+        input: take(&mut headers, "signature-input"),
+        signature: take(&mut headers, "signature"),
+    };
+    let (path, query) = line[1].split_once('?').unwrap();
+    let digest = headers.iter().find(|(name, _)| name == "content-digest");
+    assert_eq!(digest.unwrap().1, content_digest(body.as_bytes()));
+    let request = Request {
+        method: line[0].into(),
+        path: path.into(),
+        query: query.into(),
+        headers,
+    };
+    let nonce = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeffu128;
+    let with_nonce = |number, nonce: u128| Parameters {
+        nonce: nonce.to_be_bytes(),
+        ..parameters(number)
+    };
+    let signed = request.view(|view| sign_request(view, &with_nonce(1, nonce), &key(1)));
+    assert_eq!(signed, Ok(given.clone()));
+    assert_eq!(signer_of(bases[0], &given), key(1).address());
+
+    let (line, mut headers, body) = parse(messages[1]);
+    let answered = Signed {
+        input: take(&mut headers, "signature-input"),
+        signature: take(&mut headers, "signature"),
+    };
+    let digest = headers.iter().find(|(name, _)| name == "content-digest");
+    assert_eq!(digest.unwrap().1, content_digest(body.as_bytes()));
+    let response = Response {
+        status: line[1].parse().unwrap(),
+        headers,
+        request_signature: given.signature,
+    };
+    let signed = response.view(|view| sign_response(view, &with_nonce(2, !nonce), &key(2)));
+    assert_eq!(signed, Ok(answered.clone()));
+    assert_eq!(signer_of(bases[1], &answered), key(2).address());
 }
