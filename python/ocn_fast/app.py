@@ -20,7 +20,17 @@ from starlette.types import Receive, Send
 from ocn_fast import keyfiles, lifecycle, store
 from ocn_fast.config import Settings
 from ocn_fast.errors import OcpiError, StoreError
-from ocn_fast.http import admin, credentials, health, metrics, nodes, responses, rules, versions
+from ocn_fast.http import (
+    admin,
+    credentials,
+    health,
+    hubclientinfo,
+    metrics,
+    nodes,
+    responses,
+    rules,
+    versions,
+)
 from ocn_fast.http.callers import Callers
 from ocn_fast.http.context import Context
 from ocn_fast.http.directory import Directory
@@ -113,6 +123,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
         *versions.ROUTES,
         *credentials.ROUTES,
         *rules.ROUTES,
+        *hubclientinfo.ROUTES,
         Mount("/ocn", nodes.OpenRate(nodes.ROUTER, settings)),
         Mount("/admin", admin.OperatorNetworks(guarded, settings)),
         Route("/metrics", admin.OperatorNetworks(figures, settings), methods=["GET"]),

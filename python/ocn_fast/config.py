@@ -234,6 +234,17 @@ class Links(msgspec.Struct, frozen=True):
     per_platform: Annotated[int, _count("rows", "Live links of one platform.")] = 100_000
 
 
+class ClientInfo(msgspec.Struct, frozen=True):
+    """Telling how parties are connected: to our parties, and to other nodes."""
+
+    page_rows: Annotated[int, _count("", "Most entries of a page of `hubclientinfo`.", most=10_000)] = 100
+    send_ms: Annotated[int, _count("ms", "Time for another node to take one.", most=600_000)] = 10_000
+    concurrency: Annotated[int, _count("nodes", "Other nodes that are told at once.", most=1_000)] = 8
+    retry_s: Annotated[
+        int, _count("s", "Longest wait until a node that does not take them is tried again.", most=86_400)
+    ] = 600
+
+
 class Registry(msgspec.Struct, frozen=True):
     """Operators, parties and services, from a signed file."""
 
@@ -353,6 +364,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: Auth = Auth()
     handshake: Handshake = Handshake()
     links: Links = Links()
+    client_info: ClientInfo = ClientInfo()
     registry: Registry = Registry()
     store: Store = Store()
     admin: Admin = Admin()

@@ -20,8 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ocn_fast import figures, lifecycle, logs, store
+from ocn_fast.announcer import LOOK_S, Announcer
 from ocn_fast.config import Settings
 from ocn_fast.errors import OcnError, RegistryFileError, StoreConflict, StoreError
+from ocn_fast.outbound import Outbound
 from ocn_fast.registry import snapshot as snapshots
 
 SWEEP_S = 60.0
@@ -136,13 +138,14 @@ async def prepare(settings: Settings) -> None:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Follows the registry file and sweeps, until `stop` is set."""
+    """Follows the registry file, tells other operators of our parties, and sweeps, until `stop` is set."""
     database = await store.open(settings)
     try:
         async with asyncio.TaskGroup() as tasks:
             file = None if settings.registry.file is None else RegistryFile(settings, database)
             tasks.create_task(_every(settings.registry.poll_s, lambda: look(settings, file), stop))
             tasks.create_task(_every(SWEEP_S, lambda: _sweep(database), stop))
+            tasks.create_task(_announce(settings, database, stop))
     finally:
         await database.close()
 
@@ -155,6 +158,16 @@ async def look(settings: Settings, file: RegistryFile | None) -> None:
         await file.follow()
         state = figures.Keeper(os.getpid(), file.refused, not file.usable)
     await asyncio.to_thread(figures.write_keeper, settings, state)
+
+
+async def _announce(settings: Settings, database: store.Store, stop: asyncio.Event) -> None:
+    """Tells other operators how our parties are connected."""
+    async with Outbound(settings) as outbound:
+        announcer = Announcer(settings, database, outbound)
+        try:
+            await _every(LOOK_S, announcer.follow, stop)
+        finally:
+            await announcer.close()
 
 
 async def _sweep(database: store.Store) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ocn_fast import logs
+from ocn_fast import logs, moments
 from ocn_fast.config import Settings
 from ocn_fast.http.bodies import read_body, read_json
 from ocn_fast.http.callers import candidates
@@ -235,10 +234,7 @@ def _shown(platform: Platform) -> dict[str, Any]:
 
 
 def _time(moment: int | None) -> str | None:
-    if moment is None:
-        return None
-    text = datetime.fromtimestamp(moment / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
+    return None if moment is None else moments.write(moment)
 
 
 def _audit(request: Request, what: str, **details: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any, get_args
 
@@ -18,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ocn_fast import logs
+from ocn_fast import logs, moments
 from ocn_fast.config import Settings
 from ocn_fast.http.bodies import parse_json, read_body
 from ocn_fast.http.context import context_of
@@ -35,20 +34,21 @@ RELAY = "ocn-relay/3"
 
 _NOT_REGISTERED = "Party not registered on OCN"
 _SIGNATURE = re.compile("(?:0x)?(?P<rsv>[0-9a-fA-F]{130})")
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?P<fraction>\.\d{1,9})?Z?")
 _STATUSES = get_args(Status)
 
 
 class OpenRate:
-    """Lets each source through `http.open_rate` times a second."""
+    """Lets each source through `http.open_rate` times a second; telling counts apart from asking."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._proxies = Networks(settings.http.trusted_proxies)
-        self._rate = Rate(settings.http.open_rate)
+        self._asking = Rate(settings.http.open_rate)
+        self._telling = Rate(settings.http.open_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._rate.take(source_of(Request(scope), self._proxies)):
+        rate = self._telling if scope["method"] == "PUT" else self._asking
+        if not rate.take(source_of(Request(scope), self._proxies)):
             raise Refusal.TOO_MANY_REQUESTS.error()
         await self._app(scope, receive, send)
 
@@ -144,22 +144,10 @@ def _client_info(document: Any) -> ClientInfo:
         raise Refusal.MALFORMED.error("role: expected one of " + ", ".join(ROLES))
     if status not in _STATUSES:
         raise Refusal.MALFORMED.error("status: expected one of " + ", ".join(_STATUSES))
-    last_updated = read_time(document.get("last_updated"))
+    last_updated = moments.read(document.get("last_updated"))
     if last_updated is None:
         raise Refusal.MALFORMED.error("last_updated: expected a time such as 2026-01-31T12:00:00Z")
     return ClientInfo(party, role, status, last_updated)
-
-
-def read_time(text: object) -> int | None:
-    """Unix milliseconds of OCPI's DateTime, further digits cut off; None for what is none."""
-    match = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    try:
-        seconds = datetime.fromisoformat(match.string[:19]).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return None
-    return int(seconds) * 1_000 + int((match["fraction"] or ".0")[1:].ljust(3, "0")[:3])
 
 
 def _software() -> str:

@@ -22,7 +22,7 @@ from ocn_fast.http.context import context_of
 
 SUCCESS = 1000
 RETRY_AFTER_S = 1
-_CONFIGURATION = ("/versions", "/credentials", "/ocnrules")
+_CONFIGURATION = ("/versions", "/credentials", "/hubclientinfo", "/ocnrules")
 _GZIP = "H4sI"
 """How every gzip stream begins in Base64: tells the two containers of signatures apart."""
 
@@ -69,10 +69,12 @@ def envelope(status_code: int, *, data: Any = None, message: str | None = None) 
     return orjson.dumps(members)
 
 
-def success(request: Request, data: Any = None, *, http_status: int = 200) -> Response:
+def success(
+    request: Request, data: Any = None, *, http_status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     """The answer to a configuration module's request that worked."""
     body = _signed(request, envelope(SUCCESS, data=data))
-    return _response(request, body, http_status)
+    return _response(request, body, http_status, headers)
 
 
 def document(data: Any, *, http_status: int = 200, headers: dict[str, str] | None = None) -> Response:

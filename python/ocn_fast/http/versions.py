@@ -29,6 +29,7 @@ async def details(request: Request) -> Response:
     base = context_of(request).settings.node.url
     endpoints = [
         {"identifier": "credentials", "role": "SENDER", "url": f"{base}/ocpi/{version}/credentials"},
+        {"identifier": "hubclientinfo", "role": "SENDER", "url": f"{base}/ocpi/{version}/hubclientinfo"},
         *(
             {"identifier": module, "role": role, "url": f"{base}/ocpi/{role.lower()}/{version}/{module}"}
             for module in RELAYED_MODULES

@@ -38,7 +38,7 @@ async def test_a_platform_registers_changes_and_leaves(node: Node, peer: Peer) -
         details = (await node.call("GET", path, token_a)).json()["data"]
         assert details["version"] == entry["version"]
         endpoints = {(one["identifier"], one["role"]): one["url"] for one in details["endpoints"]}
-        assert len(endpoints) == 2 * 7 + 2
+        assert len(endpoints) == 2 * 7 + 3
         assert endpoints["credentials", "SENDER"].endswith(f"/ocpi/{entry['version']}/credentials")
 
     answer = await node.call("POST", CREDENTIALS, token_a, peer.credentials(CPO))
