@@ -7,10 +7,11 @@
     ├── OutboundError           a call to another server gave no usable answer: `kind` says what became of it
     ├── RegistryFileError       a registry snapshot is not what it must be
     ├── RpcError                a chain's endpoint gave no usable answer: `kind` says what was wrong
-    └── StoreError              the database did not do what was asked
-        ├── StoreConflict       somebody else has it already, or it changed under our hands
-        ├── StoreFull           a bound on stored rows is reached
-        └── StoreUnavailable    no answer from the database: nobody may be called unknown
+    ├── StoreError              the database did not do what was asked
+    │   ├── StoreConflict       somebody else has it already, or it changed under our hands
+    │   ├── StoreFull           a bound on stored rows is reached
+    │   └── StoreUnavailable    no answer from the database: nobody may be called unknown
+    └── TransactionError        a change on chain did not come about: `sent` says how far it got
 
 The native extension raises some of them, so their names and arguments are part of its interface.
 Texts are ours: they name what happened, where, and what was expected, and carry no secret.
@@ -137,3 +138,19 @@ class StoreFull(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database gave no answer in time. It says nothing about what is stored."""
+
+
+class TransactionError(OcnError):
+    """A transaction did not come about, or nobody knows.
+
+    `sent` says whether it left: "no", "maybe" (`transaction` is its hash, to be looked up) or "yes" (it is in
+    a block and failed). `reason` is the contract's own, where it gave one.
+    """
+
+    def __init__(
+        self, text: str, *, sent: Delivery = "no", transaction: str | None = None, reason: str | None = None
+    ) -> None:
+        self.sent = sent
+        self.transaction = transaction
+        self.reason = reason
+        super().__init__(text)

@@ -89,21 +89,31 @@ def create(path: Path, text: str) -> None:
 
 def read_node_key(path: Path | str, *, dev: bool = False) -> bytes:
     """The signing key: 32 bytes. Refused with ConfigError: a key that is none, is published or was typed."""
-    text = read(path).strip().removeprefix("0x")
+    return node_key(read(path), str(path), dev=dev)
+
+
+def node_key(text: str, source: str, *, dev: bool = False) -> bytes:
+    """As `read_node_key`, from a text that `source` gave."""
+    digits = text.strip().removeprefix("0x")
     try:
-        key = bytes.fromhex(text if len(text) == 2 * KEY_BYTES else "")
+        key = bytes.fromhex(digits if len(digits) == 2 * KEY_BYTES else "")
         address = _native.address_of(key)
     except ValueError:
-        raise ConfigError("must be a signing key: 64 hex digits", source=str(path)) from None
+        raise ConfigError("must be a signing key: 64 hex digits", source=source) from None
     weak = address.lower() in PUBLISHED or int.from_bytes(key) < _SMALL or len(set(key)) == 1
     if weak and not dev:
-        raise ConfigError(f"is a published key ({address}): anybody can sign with it", source=str(path))
+        raise ConfigError(f"is a published key ({address}): anybody can sign with it", source=source)
     return key
 
 
 def address(path: Path | str) -> str:
     """The address (EIP-55) of a signing key's file."""
-    return _native.address_of(read_node_key(path, dev=True))
+    return address_of(read_node_key(path, dev=True))
+
+
+def address_of(key: bytes) -> str:
+    """The address (EIP-55) of a signing key."""
+    return _native.address_of(key)
 
 
 def read_key_ring(path: Path | str) -> list[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""`ocn-fast registry`: signs, shows and verifies registry snapshots."""
+"""`ocn-fast registry`: the registry on chain, and signed snapshots of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from ocn_fast import keyfiles
-from ocn_fast.cli import options
+from ocn_fast.cli import options, registry_changes, registry_entries
 from ocn_fast.cli.output import Json, print_fields, print_json, print_line, print_note, print_table
 from ocn_fast.registry import snapshot as snapshots
 
 app = typer.Typer(no_args_is_help=True, help="The registry of operators and parties.")
 snapshot = typer.Typer(no_args_is_help=True, help="Signed registry snapshots: sign, show, verify.")
 app.add_typer(snapshot, name="snapshot")
+registry_entries.register(app)
+registry_changes.register(app)
 
 File = Annotated[Path, typer.Argument(help="A signed snapshot.")]
 
