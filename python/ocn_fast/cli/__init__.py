@@ -15,7 +15,20 @@ from typing import Annotated
 
 import typer
 
-from ocn_fast.cli import config, demo, doctor, explain, init, keys, notary, party, platform, registry, serve
+from ocn_fast.cli import (
+    chain,
+    config,
+    demo,
+    doctor,
+    explain,
+    init,
+    keys,
+    notary,
+    party,
+    platform,
+    registry,
+    serve,
+)
 from ocn_fast.cli.output import literal
 from ocn_fast.errors import OcnError
 
@@ -49,6 +62,7 @@ app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("party")(party.party)
+app.command("chain")(chain.chain)
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")

@@ -7,9 +7,10 @@ control characters, also those that only change the direction of text, appear as
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,6 +25,19 @@ def literal(value: Any) -> str:
     """The value as text on one line that shows every character and obeys none."""
     text = value if isinstance(value, str) else str(value)
     return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def leave(complaint: str | None) -> NoReturn:
+    """Ends a process that has served HTTP, without taking the interpreter apart: status 1 with a complaint.
+
+    Threads of the server may still close connections; one that wants the interpreter while it is finalised
+    aborts the process. Everything must be closed and written by now.
+    """
+    if complaint is not None:
+        print(complaint, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if complaint is None else 1)
 
 
 def print_json(value: Any) -> None:

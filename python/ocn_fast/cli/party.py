@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from ocn_fast import keyfiles, notary
-from ocn_fast.cli.output import literal, print_line
+from ocn_fast.cli.output import leave, literal, print_line
 from ocn_fast.errors import ConfigError, OcnError
 from ocn_fast.parties.door import Manners
 from ocn_fast.parties.ocpi import Party
@@ -108,21 +107,8 @@ def party(
     try:
         asyncio.run(start())
     except OcnError as error:
-        _leave(f"ocn-fast: {literal(str(error))}")
-    _leave(None)
-
-
-def _leave(complaint: str | None) -> NoReturn:
-    """Ends the process without taking the interpreter apart.
-
-    Threads of the HTTP server may still close connections; one that wants the interpreter while it is
-    finalised aborts the process. Everything of ours is closed and written by now.
-    """
-    if complaint is not None:
-        print(complaint, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0 if complaint is None else 1)
+        leave(f"ocn-fast: {literal(str(error))}")
+    leave(None)
 
 
 def _show(text: str, mood: Mood) -> None:

@@ -20,10 +20,10 @@ from ocn_fast import notary
 from ocn_fast.demo.front import Front
 from ocn_fast.demo.processes import START_S, Child, DemoError, Processes
 from ocn_fast.demo.registries import FileRegistry, NodeEntry, PartyEntry, Registry
+from ocn_fast.listening import write_private
 from ocn_fast.parties.journal import Entry
 from ocn_fast.parties.process import Ready
 from ocn_fast.parties.signing import Sidecar
-from ocn_fast.parties.state import write_private
 
 WORKERS = 2
 DEADLINE_MS = 2_500

@@ -10,7 +10,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from ocn_fast.errors import ConfigError
+from ocn_fast.listening import accepting, reserve, write_private
 from ocn_fast.parties import ocpi
 from ocn_fast.parties.client import Client
 from ocn_fast.parties.cpo import Cpo
@@ -31,9 +31,8 @@ from ocn_fast.parties.msp import Msp
 from ocn_fast.parties.ocpi import Party
 from ocn_fast.parties.registration import Myself, Registration
 from ocn_fast.parties.signing import Signer, Trust
-from ocn_fast.parties.state import StateFile, new_token, write_private
+from ocn_fast.parties.state import StateFile, new_token
 
-START_S = 20.0
 _ROLES: dict[str, type[Cpo] | type[Msp]] = {"cpo": Cpo, "msp": Msp}
 
 
@@ -80,7 +79,7 @@ class Plan:
 
 async def run(plan: Plan, show: Show) -> None:
     """Serves until SIGINT or SIGTERM. Raises `ConfigError` or `OcpiError` if it cannot start."""
-    with _reserved(plan.host, plan.port) as reserved:
+    with reserve(plan.host, plan.port) as reserved:
         port = reserved.getsockname()[1]
         base = (plan.public_url or f"http://{plan.host}:{port}").rstrip("/")
         store = StateFile(plan.state_file)
@@ -117,7 +116,7 @@ async def run(plan: Plan, show: Show) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         serving = asyncio.create_task(server.serve())
         try:
-            await _listening(plan.host, port, serving)
+            await accepting(plan.host, port, serving)
             show(f"{name} listens at {base}, signs as {plan.signer.address}", "")
             await _connect(plan, registration, store, show)
             ready = Ready(
@@ -176,37 +175,3 @@ def mood(entry: Entry) -> Mood:
     if entry.verdict == "invalid" or not entry.http:
         return "bad"
     return "" if entry.ocpi == ocpi.SUCCESS else "odd"
-
-
-def _reserved(host: str, port: int) -> socket.socket:
-    """Holds a port until the server has it, which binds beside this socket (SO_REUSEPORT), not after it."""
-    try:
-        if port != 0:
-            # Without sharing first: a port that somebody else listens on must be refused, not shared.
-            with socket.socket() as alone:
-                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                alone.bind((host, port))
-        reserved = socket.socket()
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind((host, port))
-    except OSError as error:
-        raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}") from None
-    return reserved
-
-
-async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
-    """Returns once the port accepts. Raises `ConfigError` if the server gave up or takes too long."""
-    try:
-        async with asyncio.timeout(START_S):
-            while True:
-                if serving.done():
-                    raise ConfigError(f"the server did not start: {serving.exception()}")
-                try:
-                    _, writer = await asyncio.open_connection(host, port)
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.01)
-                    continue
-                writer.close()
-                return
-    except TimeoutError:
-        raise ConfigError(f"the server did not listen within {START_S:.0f} s") from None

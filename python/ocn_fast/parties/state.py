@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
 import msgspec
 
 from ocn_fast.errors import ConfigError
+from ocn_fast.listening import write_private
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -62,14 +62,6 @@ class StateFile:
         if self.file is None:
             return
         write_private(self.file, msgspec.json.encode(self.state))
-
-
-def write_private(file: Path, content: bytes) -> None:
-    """Replaces a file in one step, readable by its owner alone."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(content)
-    draft.replace(file)
 
 
 def new_token() -> str:
