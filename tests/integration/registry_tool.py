@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from ocn_fast import _native
-from ocn_fast.cli import main
+from ocn_fast.cli import app, main
 from ocn_fast.registry import contracts, transactions
 from tools_found import MODULES, Anvil
 
+COMMANDS = typer.main.get_command(app)
 PACKAGE = "@shareandcharge/ocn-registry"
 
 
@@ -84,8 +86,12 @@ class Tool:
 
     def run(self, *arguments: object) -> Outcome:
         """A command with all its options. Whatever it says, it never says a key."""
-        with pytest.raises(SystemExit) as ended:
-            main(["registry", *(str(argument) for argument in arguments)])
+        words = ["registry", *(str(argument) for argument in arguments)]
+        with pytest.MonkeyPatch.context() as patch:
+            # Built once: hundreds of commands in one process are no way of using it.
+            patch.setattr("ocn_fast.cli.app", COMMANDS)
+            with pytest.raises(SystemExit) as ended:
+                main(words)
         captured = self._capfd.readouterr()
         for key in self.deployed.keys:
             assert key.secret.hex() not in captured.out + captured.err

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
-from registry_tool import Deployed, Key, Tool, bytecodes, deploy
+from registry_tool import COMMANDS, Deployed, Key, Tool, bytecodes, deploy
 
 from ocn_fast import keyfiles
-from ocn_fast.cli import app
 from ocn_fast.errors import TransactionError
 from ocn_fast.registry import networks, raw, transactions
 from tools_found import run_anvil
@@ -498,6 +496,39 @@ def test_published_keys_sign_nothing_outside_of_development(
     assert registry("list-nodes").json == []
 
 
+# -- Export, and a registry of one's own
+
+
+def test_export_writes_what_verify_takes(registry: Tool, deployed: Deployed, tmp_path: Path) -> None:
+    operator, signer = registry.node(), deployed.key()
+    party = registry.party("DE", "CPO", operator=operator)
+    registry.good("set-party-modules", "--ri", "tokens", by=party)
+    file = tmp_path / "registry.snapshot"
+    made = registry.good("export", "-o", file, "--key-file", signer.file)
+    assert (made["parties"], made["operators"], made["signatory"]) == (1, 1, signer.address)
+    assert made["block"] == int(deployed.anvil.call("eth_blockNumber"), 16)
+    assert made["contract"] == deployed.registry
+    assert registry.run("verify", file, "--signer", signer.address).status == 0
+    assert registry.run("verify", file, "--signer", operator.address).status == 1
+    shown = registry.run("snapshot", "show", file, "--parties", "--json").json
+    (entry,) = shown["parties"]
+    assert (entry["party_id"], entry["operator"], entry["modules"]) == (
+        "CPO",
+        operator.address,
+        ["receiver/tokens"],
+    )
+
+
+def test_deploy_makes_a_registry_of_ones_own(registry: Tool, deployed: Deployed) -> None:
+    payer = deployed.key(ether=10)
+    chain = ("--rpc", deployed.anvil.url, "--chain-id", deployed.anvil.chain_id)
+    made = registry.run("deploy", *chain, "-s", payer.file, "--json").json
+    where = (*chain, "--contract", made["contract"], "--permissions-contract", made["permissions"])
+    listed = registry.run("set-node", *where, "-s", payer.file, NODE, "--json")
+    assert listed.json["contract"] == made["contract"] != deployed.registry
+    assert registry.run("list-services", *where).json == []
+
+
 # -- The command line of older tools
 
 OLD = {
@@ -523,7 +554,7 @@ EVERYWHERE = {"--network", "--net", "-n", "--network-file", "--net-file", "--nf"
 
 
 def test_REG56_every_command_and_option_of_the_older_tool_is_there() -> None:
-    commands: Any = typer.main.get_command(app).commands["registry"].commands  # type: ignore[attr-defined]
+    commands: Any = COMMANDS.commands["registry"].commands  # type: ignore[attr-defined]
     for name, options in OLD.items():
         writes = name.startswith(("set", "delete", "revoke"))
         for variant in (name, f"{name}-raw") if writes else (name,):

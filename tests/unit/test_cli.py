@@ -373,6 +373,38 @@ def test_a_message_is_signed_shown_and_verified(cli: Any, tmp_path: Path) -> Non
     assert "party DE/CPO, operator of" in good.out
 
 
+@pytest.mark.parametrize("who", ["party", "operator", "stranger"])
+def test_the_signer_of_a_message_is_the_party_or_its_operator(cli: Any, tmp_path: Path, who: str) -> None:
+    source, registry_key = registry(tmp_path)
+    keys = {"operator": registry_key, "party": tmp_path / "party.key", "stranger": tmp_path / "stranger.key"}
+    document = json.loads(source.read_text())
+    document["parties"][0]["address"] = keyfiles.create_node_key(keys["party"])
+    keyfiles.create_node_key(keys["stranger"])
+    source.write_text(json.dumps(document))
+    snapshot = tmp_path / "registry.snapshot"
+    assert cli("registry", "snapshot", "sign", source, "-o", snapshot, "--key-file", registry_key).status == 0
+    assert cli("registry", "verify", snapshot, "--signer", keyfiles.address(registry_key)).status == 0
+
+    def verified(party: str) -> Outcome:
+        headers = {"ocpi-from-country-code": "DE", "ocpi-from-party-id": party}
+        text = message(tmp_path, json.dumps({"headers": headers, "body": {"amount": 1}}))
+        signature = tmp_path / "signature"
+        signature.write_text(cli("notary", "sign", text, "--key-file", keys[who]).out)
+        outcome: Outcome = cli("notary", "verify", text, signature, "--registry", snapshot, "--json")
+        return outcome
+
+    verdict, told = verified("CPO"), json.loads(verified("CPO").out)
+    if who == "stranger":
+        assert (verdict.status, told["reason"]) == (1, "signatory")
+        assert "neither DE/CPO nor its operator" in told["text"]
+        return
+    assert (verdict.status, told["sender"]) == (0, "DE/CPO")
+    assert told["signer_is"] == {"party": "the party", "operator": "the party's operator"}[who]
+    unlisted = verified("XXX")
+    assert unlisted.status == 1
+    assert "DE/XXX, who is not in this registry" in json.loads(unlisted.out)["text"]
+
+
 def test_a_tampered_message_is_refused_with_the_leaf(cli: Any, tmp_path: Path) -> None:
     _, key = registry(tmp_path)
     (tmp_path / "signature").write_text(cli("notary", "sign", message(tmp_path), "--key-file", key).out)

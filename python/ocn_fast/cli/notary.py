@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from ocn_fast import keyfiles, notary
@@ -65,11 +66,17 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Verifies the signature of a message. Status 1 if it is refused."""
-    values = _values(message)
+    """Verifies the signature of a message. Status 1 if it is refused.
+
+    With --registry, offline: who signed first must be the party that the message is from, or its operator.
+    """
+    document = options.read_input(message)
     text = options.read_input(signature).strip()
     try:
-        verdict = notary.verify(text, values, policy=policy.value)
+        verdict = notary.verify(text, notary.Values.from_document(document), policy=policy.value)
+        origin = verdict.origin
+        _require_one_of(signer or [], origin)
+        listed = {} if registry is None else _listed(snapshots.read(registry), _sender(document), origin)
     except NotaryError as error:
         if not json:
             raise
@@ -83,22 +90,18 @@ def verify(
             }
         )
         raise typer.Exit(1) from None
-    origin = verdict.origin
-    if signer and origin.lower() not in {address.lower() for address in signer}:
-        raise NotaryError(f"signed by {origin}, who is none of the given signers", "signatory")
     fields: dict[str, Any] = {
         "origin": origin,
         "signatory": verdict.signatory,
         "chain": list(verdict.chain),
         "uncovered": verdict.uncovered,
+        **listed,
     }
-    if registry is not None:
-        fields["listed_as"] = _listed(registry, origin)
     if json:
         print_json({"valid": True, **fields})
         return
     print_line("valid", "green")
-    print_fields({**fields, "chain": " <- ".join(verdict.chain), "listed_as": fields.get("listed_as")})
+    print_fields({**fields, "chain": " <- ".join(verdict.chain)})
 
 
 @app.command()
@@ -123,15 +126,48 @@ def _values(path: str) -> notary.Values:
     return notary.Values.from_document(options.read_input(path))
 
 
-def _listed(path: Path, address: str) -> str:
-    """Whose address it is in a registry: parties first, then operators."""
-    registry = snapshots.read(path).snapshot
+def _require_one_of(signers: list[str], origin: str) -> None:
+    if signers and origin.lower() not in {address.lower() for address in signers}:
+        raise NotaryError(f"signed by {origin}, who is none of the given signers", "signatory")
+
+
+class _Message(msgspec.Struct):
+    """What is looked at of a message beside its signature."""
+
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def _sender(document: bytes) -> tuple[str, str] | None:
+    """From whom a message says it is, in capitals; None if it does not say so, as answers do not."""
+    try:
+        headers = msgspec.json.decode(document, type=_Message).headers
+    except msgspec.DecodeError as error:
+        raise NotaryError(f"the headers are not what they must be: {error}") from None
+    country, party = (headers.get(f"ocpi-from-{name}") for name in ("country-code", "party-id"))
+    return None if country is None or party is None else (country.upper(), party.upper())
+
+
+def _listed(signed: snapshots.Signed, sender: tuple[str, str] | None, origin: str) -> dict[str, str]:
+    """Who the first signer is in a registry. Raises NotaryError if he may not sign for the sender."""
+    held = signed.snapshot
+    domains = {operator.address: operator.domain for operator in held.operators}
     names = [
-        f"party {party.country_code}/{party.party_id}"
-        for party in registry.parties
-        if party.address.lower() == address.lower()
+        f"party {party.country_code}/{party.party_id}" for party in held.parties if party.address == origin
     ]
-    names += [
-        f"operator of {item.domain}" for item in registry.operators if item.address.lower() == address.lower()
-    ]
-    return ", ".join(names) or "not listed"
+    names += [f"operator of {domains[origin]}"] if origin in domains else []
+    fields = {
+        "listed_as": ", ".join(names) or "not listed",
+        "registry": f"{held.network}, block {held.block}, signed by {signed.signatory}",
+    }
+    if sender is None:
+        return fields
+    name = "/".join(sender)
+    party = next((one for one in held.parties if (one.country_code, one.party_id) == sender), None)
+    if party is None:
+        raise NotaryError(f"the message is from {name}, who is not in this registry", "signatory")
+    if origin not in (party.address, party.operator):
+        raise NotaryError(
+            f"signed by {origin} ({fields['listed_as']}), who is neither {name} nor its operator", "signatory"
+        )
+    whose = "the party" if origin == party.address else "the party's operator"
+    return {"sender": name, "signer_is": whose, **fields}

@@ -10,13 +10,12 @@ import typer
 from ocn_fast import keyfiles
 from ocn_fast.cli import options, registry_changes, registry_entries
 from ocn_fast.cli.output import Json, print_fields, print_json, print_line, print_note, print_table
+from ocn_fast.cli.registry_options import Where, command, read_key
 from ocn_fast.registry import snapshot as snapshots
 
 app = typer.Typer(no_args_is_help=True, help="The registry of operators and parties.")
 snapshot = typer.Typer(no_args_is_help=True, help="Signed registry snapshots: sign, show, verify.")
 app.add_typer(snapshot, name="snapshot")
-registry_entries.register(app)
-registry_changes.register(app)
 
 File = Annotated[Path, typer.Argument(help="A signed snapshot.")]
 
@@ -93,6 +92,27 @@ def verify(
         _print_warnings(signed)
 
 
+def export(
+    where: Where,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The signed snapshot; replaced in one step.")
+    ],
+    key_file: Annotated[Path | None, typer.Option(help="Signing key's file; default: the node's.")] = None,
+    json: Json = False,
+) -> None:
+    """Writes a signed snapshot of the registry on chain, at the newest block that counts."""
+    with registry_entries.looking(where) as look:
+        registry, warnings = look.snapshot()
+    target = look.target
+    default = None if target.settings is None else target.settings.node.key_file
+    key = read_key("--key-file", key_file, None, default=default, development=target.development)
+    data = snapshots.sign(registry, key)
+    snapshots.write(output, data)
+    _print_summary(snapshots.parse(data), json=json, file=str(output))
+    for line in warnings:
+        print_note(line)
+
+
 def _print_summary(signed: snapshots.Signed, *, json: bool, file: str) -> None:
     registry = signed.snapshot
     fields: dict[str, Any] = {
@@ -119,3 +139,9 @@ def _print_summary(signed: snapshots.Signed, *, json: bool, file: str) -> None:
 def _print_warnings(signed: snapshots.Signed) -> None:
     for warning in signed.warnings:
         print_note(warning)
+
+
+app.command("verify")(verify)
+command(app, "export")(export)
+registry_entries.register(app)
+registry_changes.register(app)

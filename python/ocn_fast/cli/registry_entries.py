@@ -18,7 +18,7 @@ from ocn_fast.cli.output import Json, print_fields, print_json, print_line, prin
 from ocn_fast.cli.registry_options import Target, Where, WhereWithCredentials, address, command, credentials
 from ocn_fast.errors import ConfigError
 from ocn_fast.registry import enums, views
-from ocn_fast.registry.snapshot import ZERO_ADDRESS
+from ocn_fast.registry.snapshot import ZERO_ADDRESS, Snapshot
 from ocn_fast.registry.views import RawParty, RawService
 
 if TYPE_CHECKING:
@@ -56,6 +56,15 @@ class Look:
         services = self.target.address("permissions") if permissions else None
         block = max(self.chain.head() - self.target.confirmations, 0) if confirmed else "latest"
         return self.chain.run(lambda endpoint: read_registry(endpoint, registry, services, block))
+
+    def snapshot(self) -> tuple[Snapshot, tuple[str, ...]]:
+        """The registry as a node may believe it, and what was left out."""
+        from ocn_fast.registry.reader import to_snapshot
+
+        target = self.target
+        reading = self.reading(permissions=target.permissions is not None, confirmed=True)
+        held, warnings = to_snapshot(reading, target.name, self.chain.chain_id, target.address("registry"))
+        return held, tuple(map(str, warnings))
 
     def party(self, who: str) -> RawParty | None:
         """The party at an address; None if it is not listed."""
