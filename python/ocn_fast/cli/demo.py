@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ocn_fast.demo.roaming import Sabotage
 from ocn_fast.demo.run import run
-from ocn_fast.demo.story import Sabotage
 from ocn_fast.demo.table import printer
 
 

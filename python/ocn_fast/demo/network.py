@@ -31,6 +31,8 @@ DEADLINE_MS = 2_500
 DELAY_S = 0.2
 PAGE_LIMIT = 2
 CPO, MSP, GONE, HANGS = "DE/CPO", "DE/MSP", "DE/GON", "DE/HNG"
+FAR = "NL/MSP"
+"""The eMSP that uses the other node."""
 _OCPI_ROLES = {"cpo": "CPO", "msp": "EMSP"}
 
 
@@ -205,6 +207,8 @@ class Network:
             for name, hub in cast.nodes.items()
         }
         self.parties: dict[str, PartyProcess] = {}
+        self.homes: dict[str, str] = {member.party: member.node for member in cast.members}
+        """Names of the nodes that the parties use, as it is now."""
 
     async def __aenter__(self) -> Self:
         try:

@@ -24,6 +24,8 @@ class Row(msgspec.Struct):
     verdict: str
     """On the signature, at the receiver; for what must fail: what the receiver saw of it."""
     ms: float
+    way: str
+    """The nodes that it takes: `A`, or `A>B`."""
     problems: list[str] = []
     """How it differs from what was expected."""
 
@@ -32,12 +34,14 @@ class Row(msgspec.Struct):
         return not self.problems
 
 
-_COLUMNS = ("step", "from", "to", "module", "status", "signature at the receiver", "ms")
-_WIDTHS = (28, 6, 6, 16, 8, 40)
+_COLUMNS = ("step", "from", "to", "via", "module", "status", "signature at the receiver", "ms")
+_WIDTHS = (28, 6, 6, 3, 16, 8, 40)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    return (row.step, row.sender, row.receiver, row.module, row.status, row.verdict, f"{row.ms:.1f}")
+    return (
+        row.step, row.sender, row.receiver, row.way, row.module, row.status, row.verdict, f"{row.ms:.1f}",
+    )  # fmt: skip
 
 
 class Printer(Protocol):
