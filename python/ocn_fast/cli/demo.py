@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ocn_fast.demo.roaming import Sabotage
-from ocn_fast.demo.run import run
-from ocn_fast.demo.table import printer
+from ocn_fast.demo.sabotage import Sabotage
 
 
 def demo(
@@ -25,6 +23,10 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Start a node, a CPO and an eMSP, and let them roam. Exit status 0 only if every line is as expected."""
+    # Here, so that no other command has to load what only this one needs.
+    from ocn_fast.demo.run import run
+    from ocn_fast.demo.table import printer
+
     try:
         ok = asyncio.run(run(printer(json), sabotage=sabotage, keep=keep, cpo_signer=cpo_signer))
     except asyncio.CancelledError:

@@ -6,17 +6,17 @@ import asyncio
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocn_fast import keyfiles, notary
 from ocn_fast.cli.output import leave, literal, print_line
 from ocn_fast.errors import ConfigError, OcnError
-from ocn_fast.parties.door import Manners
-from ocn_fast.parties.ocpi import Party
-from ocn_fast.parties.process import Mood, Plan, run
-from ocn_fast.parties.signing import OwnKey, Sidecar, Signer, Trust
+
+if TYPE_CHECKING:
+    from ocn_fast.parties.process import Mood
+    from ocn_fast.parties.signing import Signer
 
 TOKEN_BYTES = 4_096
 STDIN = Path("-")
@@ -83,6 +83,12 @@ def party(
 ) -> None:
     """Run a real OCPI 2.2.1 party that registers at a node, signs what it sends and verifies what it gets."""
 
+    # Here, so that no other command has to load what only this one needs.
+    from ocn_fast.parties.door import Manners
+    from ocn_fast.parties.ocpi import Party
+    from ocn_fast.parties.process import Plan, run
+    from ocn_fast.parties.signing import Trust
+
     async def start() -> None:
         plan = Plan(
             kind=kind,
@@ -118,6 +124,8 @@ def _show(text: str, mood: Mood) -> None:
 
 
 async def _signer(key_file: Path | None, signer_url: str | None) -> Signer:
+    from ocn_fast.parties.signing import OwnKey, Sidecar
+
     if key_file is not None and signer_url is not None:
         raise ConfigError("--key-file and --signer-url exclude each other: only one of us can sign")
     if signer_url is not None:

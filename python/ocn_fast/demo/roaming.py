@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
 from ocn_fast.demo.judge import Judge, Rows, expect
 from ocn_fast.demo.network import PartyProcess
+from ocn_fast.demo.sabotage import Sabotage
 from ocn_fast.demo.table import Row
 from ocn_fast.parties.client import Fault
 from ocn_fast.parties.objects import BLOCKED_TOKEN, KNOWN_TOKEN
@@ -16,23 +16,6 @@ ECHO = "decpo-echo"
 SITES = ["LOC1", "LOC2", "LOC3", "LOC4", "LOC5"]
 
 Chapter = Callable[[], Rows]
-
-
-class Sabotage(StrEnum):
-    """What the demo can break on purpose, to show that it would notice."""
-
-    SIGNATURE = "signature"
-    ROUTE = "route"
-    CALLBACK = "callback"
-    NODE_KEY = "node-key"
-    """Node B signs with a key that is not the listed one."""
-    NODE_ROUTE = "node-route"
-    """The registry names node A for a party that uses node B."""
-
-    @property
-    def needs_nodes(self) -> bool:
-        """Whether it can be shown only between two nodes."""
-        return self in (Sabotage.NODE_KEY, Sabotage.NODE_ROUTE)
 
 
 class Roaming:

@@ -14,7 +14,7 @@ import msgspec
 
 from ocn_fast import notary
 from ocn_fast.demo.network import CPO, MSP, ONE_NODE, Network
-from ocn_fast.demo.roaming import Sabotage
+from ocn_fast.demo.sabotage import Sabotage
 from ocn_fast.demo.story import Story
 from ocn_fast.demo.table import Printer
 from ocn_fast.parties.state import State

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from ocn_fast.demo.judge import PATIENCE_S, Judge, Rows
 from ocn_fast.demo.network import CPO, FAR, GONE, HANGS, MSP, Network
-from ocn_fast.demo.roaming import Chapter, Roaming, Sabotage
+from ocn_fast.demo.roaming import Chapter, Roaming
+from ocn_fast.demo.sabotage import Sabotage
 from ocn_fast.demo.table import Printer, Row
 from ocn_fast.parties.client import Fault
 
