@@ -246,18 +246,75 @@ class ClientInfo(msgspec.Struct, frozen=True):
 
 
 class Registry(msgspec.Struct, frozen=True):
-    """Operators, parties and services, from a signed file."""
+    """Operators, parties and services: from a chain, or from a signed file."""
 
+    network: Annotated[
+        str | None,
+        _is("", "Known network (`prod`, `volta`, `local`); it fills in what the next settings leave open."),
+    ] = None
+    rpc: Annotated[
+        tuple[str, ...],
+        _is("URLs", "JSON-RPC endpoints of the chain, best first; shown without what may be secret in them."),
+    ] = ()
+    rpc_file: Annotated[
+        str | None, _path("Further endpoints, one URL a line, mode 0600: for URLs that hold a key.")
+    ] = None
+    chain_id: Annotated[int, _is("", "The chain's id; 0 takes that of the network.", ge=0, le=2**53 - 1)] = 0
+    contract: Annotated[str | None, _is("address", "The registry contract.")] = None
+    permissions: Annotated[
+        str | None, _is("address", "The permissions contract; without it there are no services.")
+    ] = None
+    confirmations: Annotated[
+        int,
+        _is(
+            "blocks",
+            "Blocks on top of one before it counts; deletions count at once. -1 takes those of the network.",
+            ge=-1,
+            le=100_000,
+        ),
+    ] = -1
+    rpc_timeout_ms: Annotated[int, _count("ms", "Time for a whole answer of an endpoint.", most=600_000)] = (
+        10_000
+    )
+    rpc_bytes: Annotated[int, _count("bytes", "Size of an endpoint's answer.", KIB)] = 16 * MIB
+    batch: Annotated[int, _count("calls", "Calls in one request to an endpoint.", 2, 10_000)] = 200
+    log_blocks: Annotated[
+        int, _count("blocks", "Blocks in one question for events; less where an endpoint wants less.")
+    ] = 2_000
+    quorum: Annotated[
+        int,
+        _is(
+            "endpoints",
+            "How many must agree that a known party or operator moved; 0: two, or one if there is only one.",
+            ge=0,
+            le=100,
+        ),
+    ] = 0
+    shrink_percent: Annotated[
+        int, _count("%", "A larger part of all parties or operators does not vanish at once.", most=100)
+    ] = 10
+    shrink_least: Annotated[int, _count("entries", "So many may always vanish at once.", 0, 1_000_000)] = 10
+    brake_s: Annotated[
+        int,
+        _count("s", "How long such a loss is held back, unless another endpoint confirms it.", 0, 86_400),
+    ] = 600
     file: Annotated[str | None, _path("Signed registry snapshot; read again whenever it changes.")] = None
     file_signers: Annotated[
         tuple[str, ...], _is("addresses", "Who may sign the snapshot; required outside `--dev`.")
     ] = ()
     file_bytes: Annotated[int, _count("bytes", "Size of a snapshot file.")] = 512 * MIB
-    poll_s: Annotated[int, _count("s", "How often the file is looked at.", most=3_600)] = 5
+    poll_s: Annotated[
+        float, _is("s", "How often the chain or the file is looked at.", ge=0.1, le=3_600.0)
+    ] = 5.0
     parties: Annotated[int, _count("", "Parties in the registry.", most=10_000_000)] = 1_000_000
     domain_bytes: Annotated[int, _count("bytes", "Length of an operator's domain.", most=8_192)] = 512
     age_warn_s: Annotated[int, _count("s", "Age at which the registry counts as old in `/health`.")] = 300
     list_rows: Annotated[int, _count("", "Entries of a list in an open query.", most=1_000_000)] = 10_000
+
+    @property
+    def on_chain(self) -> bool:
+        """Whether it is read from a chain."""
+        return self.network is not None or bool(self.rpc) or self.rpc_file is not None
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -267,6 +324,9 @@ class Store(msgspec.Struct, frozen=True):
     timeout_ms: Annotated[
         int, _count("ms", "Time for a statement, waiting for locks included.", most=600_000)
     ] = 5_000
+    lease_s: Annotated[
+        int, _count("s", "How long a keeper that has fallen silent keeps others from its work.", most=3_600)
+    ] = 15
     pool: Annotated[int, _count("per worker", "Database connections.", most=1_000)] = 10
     poll_ms: Annotated[int, _count("ms", "How often a worker asks whether anything changed.", 10, 60_000)] = (
         100
@@ -446,6 +506,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         table, _, key = name.partition(".")
         return getattr(getattr(self, table), key)
 
+    def shown(self, name: str) -> Any:
+        """As `get`, without what may be secret in it."""
+        value = self.get(name)
+        return tuple(map(shown_url, value)) if name == "registry.rpc" else value
+
     def warnings(self) -> tuple[str, ...]:
         """What an operator should be reminded of: lines for the banner at start and for `/health`."""
         lines = []
@@ -455,11 +520,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             lines.append("signatures are not required: messages may be unsigned")
         if self.signatures.policy == "compatible":
             lines.append("signature policy `compatible`: fields that no signature covers are accepted")
-        if self.registry.file is None:
-            lines.append("no registry file: no party can register and none can be reached")
-        elif not self.registry.file_signers:
+        if self.registry.file is None and not self.registry.on_chain:
+            lines.append("no registry: no party can register and none can be reached")
+        elif self.registry.file is not None and not self.registry.file_signers:
             lines.append("registry.file_signers is empty: whoever can write the registry file is believed")
         return tuple(lines)
+
+
+def shown_url(url: str) -> str:
+    """A URL of which parts may be secret, as it may be shown: scheme, host and port.
+
+    Raises ValueError if it is no absolute http(s) URL.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname, parts.port
+    if not host or parts.scheme not in ("http", "https"):
+        raise ValueError("not an absolute http(s) URL")
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
 
 
 def entries() -> tuple[Entry, ...]:
@@ -494,7 +572,7 @@ def _type_name(annotated: Any) -> str:
         return " or ".join(f"`{word}`" for word in get_args(kind))
     if get_origin(kind) is tuple:
         return f"list of {_type_name(get_args(kind)[0])}"
-    names = {bool: "true or false", int: "number", str: "text"}
+    names = {bool: "true or false", int: "number", float: "number", str: "text"}
     return names.get(kind, "text")
 
 
@@ -664,10 +742,35 @@ def _check_forms(settings: Settings, wrong: Any) -> None:
     for address in settings.registry.file_signers:
         if not _ADDRESS.fullmatch(address):
             raise wrong("registry.file_signers", f"{address!r} is not an address (0x and 40 hex digits)")
+    _check_registry(settings.registry, wrong)
     if not settings.store.url.startswith(_SQLITE):
         raise wrong("store.url", f"must be {_SQLITE} and a path")
     if not settings.outbound.schemes:
         raise wrong("outbound.schemes", "is empty: no party could be called")
+
+
+def _check_registry(registry: Registry, wrong: Any) -> None:
+    """One source, and all that is needed to use it."""
+    for url in registry.rpc:
+        try:
+            shown_url(url)
+        except ValueError:
+            # The URL may hold a secret: it is not repeated.
+            raise wrong("registry.rpc", "holds something that is not an absolute http(s) URL") from None
+    for name in ("contract", "permissions"):
+        address = getattr(registry, name)
+        if address is not None and not _ADDRESS.fullmatch(address):
+            raise wrong(f"registry.{name}", f"{address!r} is not an address (0x and 40 hex digits)")
+    if not registry.on_chain:
+        return
+    if registry.file is not None:
+        raise wrong(
+            "registry.file", "contradiction: a registry comes from a chain or from a file, not from both"
+        )
+    if registry.network is None and not registry.chain_id:
+        raise wrong("registry.chain_id", "is not set: which chain do the endpoints serve?")
+    if registry.network is None and registry.contract is None:
+        raise wrong("registry.contract", "is not set: where on the chain is the registry?")
 
 
 def _check_strength(settings: Settings, wrong: Any) -> None:
@@ -698,6 +801,9 @@ def _check_strength(settings: Settings, wrong: Any) -> None:
             "is public and nothing speaks TLS: set http.tls_cert_file and http.tls_key_file, or listen on a "
             "private address behind a proxy, or name the proxy in http.trusted_proxies",
         )
+    for endpoint in map(urlsplit, settings.registry.rpc):
+        if endpoint.scheme != "https" and not _is_private(endpoint.hostname or ""):
+            raise wrong("registry.rpc", "is not https, so anybody on the way can alter the registry")
     if settings.registry.file is not None and not settings.registry.file_signers:
         raise wrong(
             "registry.file_signers", "is empty, so registry.file cannot be trusted; only `--dev` allows that"

@@ -95,6 +95,7 @@ RpcKind = Literal[
     "http",
     "moved",
     "refused",
+    "reset",
     "reverted",
     "size",
     "timeout",
@@ -106,9 +107,9 @@ RpcKind = Literal[
 `batch`: it takes no arrays of calls (of that length). `busy`: HTTP 429. `chain`: another chain id than
 expected. `code`: no contract at the address. `form`: not JSON-RPC, or a value that cannot be one. `http`:
 another status than 200. `moved`: the block asked for is not there, or not that block any more. `refused`: an
-error object. `reverted`: the contract itself failed. `size`: more than `registry.rpc_bytes`. `timeout`: not
-whole within `registry.rpc_timeout_ms`. `transport`: no connection, or it broke. `variant`: a contract with
-another interface.
+error object. `reset`: a chain that begins with another block. `reverted`: the contract itself failed. `size`:
+more than `registry.rpc_bytes`. `timeout`: not whole within `registry.rpc_timeout_ms`. `transport`: no
+connection, or it broke. `variant`: a contract with another interface.
 """
 
 

@@ -1,4 +1,4 @@
-"""The keeper: the one background process of a node. Brings the registry file into the database and cleans up.
+"""The keeper: the one background process of a node. Brings the registry into the database and cleans up.
 
     python -m ocn_fast.keeper --parent PID [--prepare]
 
@@ -6,6 +6,12 @@ The supervisor runs it twice: with `--prepare` before anything else (schema, fir
 what fails is one line on standard output and status 1), then for good. Workers never decode a registry:
 they hear of the change number. A file that turns bad, older or foreign later on changes nothing: the
 registry that is held goes on serving, and a log line and the keeper's state say so.
+
+So with a chain. At the start its endpoints must serve the right chain and contracts, as far as they answer;
+where none answers the node starts all the same, with the registry of its database or, the first time,
+without any: then nobody is known, and nothing can be routed until one answers.
+
+Of several keepers on one database only the holder of a lease writes the registry.
 """
 
 from __future__ import annotations
@@ -14,22 +20,60 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ocn_fast import figures, lifecycle, logs, store
+from ocn_fast import figures, keyfiles, lifecycle, logs, store
 from ocn_fast.announcer import LOOK_S, Announcer
 from ocn_fast.config import Settings
-from ocn_fast.errors import OcnError, RegistryFileError, StoreConflict, StoreError
+from ocn_fast.errors import ConfigError, OcnError, RegistryFileError, RpcError, StoreConflict, StoreError
 from ocn_fast.outbound import Outbound
+from ocn_fast.registry import chain as chains
 from ocn_fast.registry import snapshot as snapshots
+from ocn_fast.registry.mirror import Mirror
 
 SWEEP_S = 60.0
 """How often expired links and tokens are removed."""
 
+FIRST_READING_S = 30.0
+"""How long a start waits for the first reading of a chain; it goes on while the node already serves."""
+
+_LEASE = "registry"
+_WRONG_CHAIN = ("chain", "code", "variant")
+
 _Mark = tuple[int, int, int]
+
+
+class Duty:
+    """The right to write the registry: taken, renewed, lost, given back."""
+
+    def __init__(self, database: store.Store) -> None:
+        self._store = database
+        self._host = socket.gethostname()
+        self._holder = f"{self._host} {os.getpid()}"
+        self.lease: store.Lease | None = None
+        """The lease, as long as it is ours."""
+
+    async def renew(self) -> None:
+        """Takes or renews it, if nobody else has it."""
+        before = self.lease
+        self.lease = await self._store.take_lease(_LEASE, self._holder, self._is_gone)
+        if self.lease is None and before is not None:
+            logs.get().warning("another keeper writes the registry now")
+
+    async def end(self) -> None:
+        """Gives it back."""
+        if self.lease is not None:
+            await self._store.release_lease(self.lease)
+            self.lease = None
+
+    def _is_gone(self, holder: str) -> bool:
+        """A process of this machine that does not live any more will not come back."""
+        host, _, process = holder.partition(" ")
+        return host == self._host and not figures.lives(int(process))
 
 
 class RegistryFile:
@@ -47,7 +91,7 @@ class RegistryFile:
         self.usable = True
         """Whether the file as it is now was taken."""
 
-    async def load(self) -> None:
+    async def load(self, lease: store.Lease | None = None) -> None:
         """Reads, checks and applies the file. Raises RegistryFileError and StoreError."""
         signed = await asyncio.to_thread(self._read)
         for line in signed.warnings:
@@ -59,7 +103,9 @@ class RegistryFile:
                 f"(chain {held.chain_id}): use another database for another registry"
             )
         try:
-            applied = await self._store.apply_registry(new)
+            applied = await self._store.apply_registry(new, lease)
+        except store.LeaseLost:
+            raise
         except StoreConflict as error:
             raise OlderRegistry(f"{self._path}: {error}") from None
         logs.get().info(
@@ -74,14 +120,14 @@ class RegistryFile:
             number=applied.number,
         )
 
-    async def follow(self) -> None:
+    async def follow(self, lease: store.Lease | None = None) -> None:
         """Loads the file if it has changed. A file that cannot be used is reported once, and kept out."""
         await self._warn_of_age()
         mark = self._mark()
         if mark == self._seen:
             return
         try:
-            await self.load()
+            await self.load(lease)
             self.usable = True
         except RegistryFileError as error:
             logs.get().error(
@@ -127,37 +173,130 @@ async def prepare(settings: Settings) -> None:
     """Schema and first import. Raises OcnError for what must keep the node from starting."""
     await asyncio.to_thread(store.migrate, settings.store.url)
     database = await store.open(settings)
+    duty = Duty(database)
     try:
-        if settings.registry.file is not None:
-            await RegistryFile(settings, database).load()
+        await duty.renew()
+        if settings.registry.on_chain:
+            await _prepare_chain(settings, database, duty)
+        elif settings.registry.file is not None:
+            await RegistryFile(settings, database).load(duty.lease)
     except OlderRegistry as error:
         # Not the fault of this start: what is held is newer, and serves.
         logs.get().error("registry file refused; the registry that is held goes on serving", text=str(error))
     finally:
+        await duty.end()
         await database.close()
+
+
+async def _prepare_chain(settings: Settings, database: store.Store, duty: Duty) -> None:
+    """Whether the chain is the right one, and its first reading. Raises ConfigError."""
+    mirror = mirror_of(settings, database)
+    held = await database.registry_state()
+    try:
+        chain = chains.chain_of(settings.registry)
+        if held is not None and held.chain_id != chain.chain_id:
+            raise ConfigError(
+                f"is {chain.chain_id}, the database holds the registry of chain {held.chain_id}: "
+                "use another database for another chain",
+                key="registry.chain_id",
+            )
+        try:
+            await mirror.check()
+        except RpcError as error:
+            if error.kind in _WRONG_CHAIN:
+                raise ConfigError(str(error), key="registry.rpc") from None
+            logs.get().error("no endpoint of the chain answers", text=str(error))
+            serving = (
+                "nobody is known, nothing can be routed" if held is None else f"block {held.block} serves"
+            )
+            logs.get().error(f"starting without the chain: {serving} until one answers")
+            return
+        if duty.lease is not None and (held is None or held.contract != chain.contract):
+            async with asyncio.timeout(FIRST_READING_S):
+                await mirror.look(duty.lease)
+    except TimeoutError:
+        logs.get().warning("the first reading of the chain takes long; it goes on while the node serves")
+    finally:
+        await mirror.endpoints.close()
+
+
+def mirror_of(settings: Settings, database: store.Store) -> Mirror:
+    """The mirror that the settings ask for. Raises ConfigError."""
+    chain = chains.chain_of(settings.registry)
+    return Mirror(
+        settings.registry,
+        chain,
+        chains.endpoints_of(settings.registry, chain),
+        database,
+        operator=keyfiles.address(settings.node.key_file),
+        url=settings.node.url,
+    )
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Follows the registry file, tells other operators of our parties, and sweeps, until `stop` is set."""
+    """Follows the registry, tells other operators of our parties, and sweeps, until `stop` is set."""
     database = await store.open(settings)
+    registry = Registry(settings, database)
     try:
         async with asyncio.TaskGroup() as tasks:
-            file = None if settings.registry.file is None else RegistryFile(settings, database)
-            tasks.create_task(_every(settings.registry.poll_s, lambda: look(settings, file), stop))
+            renewal_s = settings.store.lease_s / 3
+            tasks.create_task(_every(renewal_s, registry.duty.renew, stop))
+            tasks.create_task(_every(settings.registry.poll_s, registry.look, stop))
             tasks.create_task(_every(SWEEP_S, lambda: _sweep(database), stop))
             tasks.create_task(_announce(settings, database, stop))
     finally:
+        await registry.close()
         await database.close()
 
 
-async def look(settings: Settings, file: RegistryFile | None) -> None:
-    """Follows the registry file, and says how things are."""
-    if file is None:
-        state = figures.Keeper(os.getpid())
-    else:
-        await file.follow()
-        state = figures.Keeper(os.getpid(), file.refused, not file.usable)
-    await asyncio.to_thread(figures.write_keeper, settings, state)
+class Registry:
+    """The registry as the settings name its source: a chain, a file, or none."""
+
+    def __init__(self, settings: Settings, database: store.Store) -> None:
+        self._settings = settings
+        self.duty = Duty(database)
+        self.mirror = mirror_of(settings, database) if settings.registry.on_chain else None
+        self.file = None if settings.registry.file is None else RegistryFile(settings, database)
+        self._epoch: int | None = None
+
+    async def look(self) -> None:
+        """Looks whether the registry has changed, if that is this keeper's duty, and says how things are."""
+        if self.duty.lease is None:
+            await self.duty.renew()
+        lease = self.duty.lease
+        try:
+            if lease is not None:
+                await self._follow(lease)
+        except store.LeaseLost as error:
+            logs.get().error("the registry was not written", text=str(error))
+            self.duty.lease = None
+        finally:
+            await self._tell()
+
+    async def close(self) -> None:
+        """Gives the duty back, and closes connections."""
+        try:
+            await self.duty.end()
+        except StoreError as error:
+            logs.get().error("the lease of the registry was not given back", text=str(error))
+        if self.mirror is not None:
+            await self.mirror.endpoints.close()
+
+    async def _follow(self, lease: store.Lease) -> None:
+        if self.file is not None:
+            await self.file.follow(lease)
+        if self.mirror is not None:
+            if lease.epoch != self._epoch:
+                # Somebody else may have written since.
+                await self.mirror.load()
+                self._epoch = lease.epoch
+            await self.mirror.look(lease)
+
+    async def _tell(self) -> None:
+        refused = (0, False) if self.file is None else (self.file.refused, not self.file.usable)
+        mirror = None if self.mirror is None else self.mirror.state
+        state = figures.Keeper(os.getpid(), *refused, mirror, self.duty.lease is not None)
+        await asyncio.to_thread(figures.write_keeper, self._settings, state)
 
 
 async def _announce(settings: Settings, database: store.Store, stop: asyncio.Event) -> None:

@@ -24,3 +24,8 @@ def write(moment: int) -> str:
     """A DateTime with milliseconds and `Z`."""
     text = datetime.fromtimestamp(moment / 1_000, UTC).isoformat(timespec="milliseconds")
     return text.removesuffix("+00:00") + "Z"
+
+
+def write_seconds(seconds: int) -> str:
+    """A DateTime of whole Unix seconds: how registries note the time of a block."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -200,14 +200,14 @@ def test_the_keeper_says_how_it_is(place: Place) -> None:
     assert figures.read_keeper(place.settings) is None
 
     async def story(database: store.Store) -> None:
-        file = keeper.RegistryFile(place.settings, database)
+        registry = keeper.Registry(place.settings, database)
         for content, refused, wrong in ((None, 0, False), (b"x", 1, True), (b"y", 2, True)):
             if content is not None:
                 place.file.write_bytes(content)
-            await keeper.look(place.settings, file)
+            await registry.look()
             assert figures.read_keeper(place.settings) == figures.Keeper(os.getpid(), refused, wrong)
         place.publish(6)
-        await keeper.look(place.settings, file)
+        await registry.look()
         assert figures.read_keeper(place.settings) == figures.Keeper(os.getpid(), 2, False)
 
     with_store(place, story)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "python" / "ocn_fast"
-ALLOWED = {"keyfiles", "node", "notary", "outbound", "registry.snapshot", "registry.views"}
+ALLOWED = {"keyfiles", "node", "notary", "outbound", "registry.events", "registry.snapshot", "registry.views"}
 
 
 def imports_native(tree: ast.Module) -> bool:

@@ -20,14 +20,14 @@ def show(config: options.ConfigFile = None, more: options.Set = None, json: Json
     settings, origins = Settings.resolve(options.config_file(config), os.environ, options.flags(more))
     rows = described(settings, origins)
     if json:
-        print_json({name: {"value": settings.get(name), "origin": origin} for name, _, origin in rows})
+        print_json({name: {"value": settings.shown(name), "origin": origin} for name, _, origin in rows})
     else:
         print_table(("setting", "value", "origin"), rows)
 
 
 def described(settings: Settings, origins: dict[str, str]) -> list[tuple[str, str, str]]:
     """Name, value and origin of every setting, as shown to people."""
-    return [(entry.name, _shown(settings.get(entry.name)), origins[entry.name]) for entry in entries()]
+    return [(entry.name, _shown(settings.shown(entry.name)), origins[entry.name]) for entry in entries()]
 
 
 def _shown(value: Any) -> str:

@@ -51,7 +51,7 @@ def doctor(
             {
                 "findings": [msgspec.to_builtins(finding) for finding in findings],
                 "settings": {
-                    name: {"value": settings.get(name), "origin": origin}
+                    name: {"value": settings.shown(name), "origin": origin}
                     for name, _, origin in described(settings, origins)
                 },
             }

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ocn_fast import figures, lifecycle
+from ocn_fast import figures, lifecycle, moments
 from ocn_fast.http.context import context_of
 from ocn_fast.http.responses import document
 
@@ -36,9 +38,11 @@ async def health(request: Request) -> Response:
     table: dict[str, Any] = orjson.loads(context.node.stats())["table"]
     keeper = await asyncio.to_thread(figures.read_keeper, settings)
     registry = _registry(table, settings.registry.age_warn_s)
+    if settings.registry.on_chain:
+        registry |= _chain(keeper, settings.registry.age_warn_s)
     return document(
         {
-            "status": "draining" if lifecycle.draining() else "ok",
+            "status": _status(registry),
             "table": {"version": table["version"], "platforms": table["platforms"]},
             "keeper": "down" if keeper is None else "up",
             "registry": registry | {"file_refused": keeper is not None and keeper.registry_refused},
@@ -50,6 +54,45 @@ async def health(request: Request) -> Response:
             "warnings": list(settings.warnings()),
         }
     )
+
+
+def _status(registry: dict[str, Any]) -> str:
+    """In one word. It is never a reason to send messages elsewhere: `ready` says that."""
+    if lifecycle.draining():
+        return "draining"
+    return "degraded" if "chain" in registry and registry["old"] else "ok"
+
+
+def _chain(keeper: figures.Keeper | None, age_warn_s: int) -> dict[str, Any]:
+    """What the keeper says of the chain. Of a block that changed nothing the table has not heard.
+
+    Without a keeper, or before its first block, the table's own block and age remain.
+    """
+    mirror = None if keeper is None else keeper.mirror
+    if mirror is None:
+        return {"chain": None}
+    found: dict[str, Any] = {
+        "chain": {
+            "head": mirror.head,
+            "lag": mirror.lag,
+            "endpoints": [msgspec.to_builtins(endpoint) for endpoint in mirror.endpoints],
+            "brake": mirror.brake,
+            "waiting": mirror.waiting,
+            "left_out": mirror.left_out,
+            "own": mirror.own,
+            "error": mirror.error,
+        }
+    }
+    if mirror.block_time is not None:
+        age = mirror.age(time.time())
+        found |= {
+            "block": mirror.block,
+            "block_hash": mirror.block_hash,
+            "age_s": age,
+            "old": age > age_warn_s,
+        }
+        found["block_time"] = moments.write_seconds(mirror.block_time)
+    return found
 
 
 def _registry(table: dict[str, Any], age_warn_s: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -96,8 +97,9 @@ async def metrics(request: Request) -> Response:
     own = orjson.loads(context.node.stats())
     others = await asyncio.to_thread(_read_others, figures.folder(context.settings))
     registry = CollectorRegistry()
-    registry.register(_Workers([own, *others]))
-    registry.register(_Keeper(await asyncio.to_thread(figures.read_keeper, context.settings)))
+    keeper = await asyncio.to_thread(figures.read_keeper, context.settings)
+    registry.register(_Workers([own, *others], None if keeper is None else keeper.mirror))
+    registry.register(_Keeper(keeper))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -117,13 +119,57 @@ class _Keeper(Collector):
                 "Registry files that the keeper refused.",
                 value=self._keeper.registry_files_refused,
             )
+            if self._keeper.mirror is not None:
+                yield from _mirror(self._keeper.mirror)
+
+
+_MIRROR_LEVELS: dict[str, tuple[str, Callable[[figures.Mirror], int | None]]] = {
+    "head": ("Newest block of the chain.", lambda mirror: mirror.head),
+    "lag_blocks": ("Blocks between the chain's newest and the registry's.", lambda mirror: mirror.lag),
+    "brake_entries": ("Operators and parties held back from vanishing.", lambda mirror: mirror.brake),
+    "waiting_moves": ("Moves that wait for a quorum of endpoints.", lambda mirror: mirror.waiting),
+    "own_fault": ("Whether this node's own listing is wrong.", lambda mirror: int(bool(mirror.own))),
+}
+_MIRROR_COUNTED: dict[str, tuple[str, Callable[[figures.Mirror], int]]] = {
+    "requests": ("Requests to endpoints of the chain.", lambda mirror: mirror.requests),
+    "full_readings": ("Readings of the whole registry.", lambda mirror: mirror.full_readings),
+    "reorganisations": ("Reorganisations of the chain.", lambda mirror: mirror.reorganisations),
+    "differences": ("Records that a full reading found to be others.", lambda mirror: mirror.differences),
+}
+
+
+def _mirror(mirror: figures.Mirror) -> Iterator[Metric]:
+    """What the keeper says of a registry on a chain."""
+    for name, (text, level) in _MIRROR_LEVELS.items():
+        if (value := level(mirror)) is not None:
+            yield GaugeMetricFamily(f"ocn_fast_registry_{name}", text, value=value)
+    for name, (text, figure) in _MIRROR_COUNTED.items():
+        yield CounterMetricFamily(f"ocn_fast_registry_{name}", text, value=figure(mirror))
+    good = GaugeMetricFamily(
+        "ocn_fast_registry_endpoint_good",
+        "Whether an endpoint did well when last asked.",
+        labels=("endpoint",),
+    )
+    failures = GaugeMetricFamily(
+        "ocn_fast_registry_endpoint_failures", "Its failures in a row.", labels=("endpoint",)
+    )
+    for number, endpoint in enumerate(mirror.endpoints):
+        good.add_metric((str(number),), int(endpoint.state == "good"))
+        failures.add_metric((str(number),), endpoint.failures)
+    left_out = GaugeMetricFamily(
+        "ocn_fast_registry_left_out", "Entries of the registry that are not used.", labels=("kind",)
+    )
+    for kind, count in sorted(mirror.left_out.items()):
+        left_out.add_metric((kind,), count)
+    yield from (good, failures, left_out)
 
 
 class _Workers(Collector):
-    """The figures of all workers, added up."""
+    """The figures of all workers, added up. Of a block that changed nothing only the mirror knows."""
 
-    def __init__(self, workers: Sequence[Figures]) -> None:
+    def __init__(self, workers: Sequence[Figures], mirror: figures.Mirror | None) -> None:
         self._workers = workers
+        self._mirror = mirror
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("ocn_fast_workers", "Worker processes.", value=len(self._workers))
@@ -179,15 +225,22 @@ class _Workers(Collector):
         tables = [one["table"] for one in self._workers]
         for key, text in _TABLE.items():
             yield GaugeMetricFamily(f"ocn_fast_table_{key}", text, value=min(table[key] for table in tables))
-        times = [table["block_time"] for table in tables]
-        if None not in times:
-            oldest = min(datetime.fromisoformat(time) for time in times)
-            age = (datetime.now(UTC) - oldest).total_seconds()
+        block, age = self._block(tables)
+        if block is not None:
+            yield GaugeMetricFamily("ocn_fast_registry_block", "Block of the registry.", value=block)
             yield GaugeMetricFamily(
                 "ocn_fast_registry_age_seconds", "Age of the registry's block.", value=age
             )
-            block = min(table["block"] for table in tables)
-            yield GaugeMetricFamily("ocn_fast_registry_block", "Block of the registry.", value=block)
+
+    def _block(self, tables: Sequence[Figures]) -> tuple[int | None, float]:
+        """The registry's block and its age in seconds."""
+        if self._mirror is not None and self._mirror.block is not None:
+            return self._mirror.block, self._mirror.age(time.time())
+        times = [table["block_time"] for table in tables]
+        if None in times:
+            return None, 0.0
+        oldest = min(map(datetime.fromisoformat, times))
+        return min(table["block"] for table in tables), (datetime.now(UTC) - oldest).total_seconds()
 
 
 def _histogram(parts: Iterable[Figures]) -> tuple[list[tuple[str, float]], float]:

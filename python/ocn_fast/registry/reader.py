@@ -8,7 +8,7 @@ are not believed. A full reading is at most four rounds of batches, one after th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -45,6 +45,7 @@ _OPERATORS = (4, 0x8A35ACFBC15FF81A39AE7D344FD709F28E8600B4AA8C65C6B64BFE7FE36BD
 _PARTIES = (9, 0x6E1540171B6C0C960B71A7020D9F60077F6AF931A8BBF590DA0223DACF75C7AF)
 _PROVIDERS = (1, 0xB10E2D527612073B26EECDFD717E6A320CF44B4AFAC2B0732D9FCBE2B7FA0CF6)
 
+_LENGTH_MOST = 2**40
 _TOO_MUCH = ("reverted", "refused", "size")
 """How an endpoint says that a view returns more than it is willing to compute or send."""
 
@@ -126,9 +127,20 @@ class Reader:
             multicall=not isinstance(multicall, RpcError) and len(rpc.data(multicall)) > 0,
         )
 
-    async def read_all(self, max_parties: int = MAX_PARTIES) -> Reading:
-        """Everything. Of more than `max_parties` parties the newest are left out. Raises RpcError."""
-        operators, parties, providers = await self._lists(max_parties)
+    async def check(self) -> None:
+        """Raises RpcError (`variant`) unless the contracts are those of v1."""
+        wanted = self._variants()
+        answers = await self._proven([_eth_call(to, data, self._at()) for to, data in wanted])
+        _require_v1(answers)
+
+    async def read_all(self, max_parties: int = MAX_PARTIES, keep: Iterable[str] = ()) -> Reading:
+        """Everything. Of more than `max_parties` parties the newest are left out, but not those of `keep`.
+
+        Raises RpcError.
+        """
+        operators, parties, providers, beyond = await self._lists(max_parties)
+        if beyond:
+            parties = tuple(dict.fromkeys((*parties, *keep)))
         domains, records, services, providers_of = await rpc.together(
             [
                 self.domains(operators),
@@ -148,6 +160,7 @@ class Reader:
             parties=tuple(record for record in records.values() if record is not None),
             services=tuple(record for record in services.values() if record is not None),
             agreements=tuple(pair for pair, flag in flags.items() if flag),
+            beyond=beyond,
             unreadable=tuple(str(key) for part in found for key, record in part.items() if record is None),
         )
 
@@ -198,49 +211,64 @@ class Reader:
             for address, answer in zip(addresses, answers, strict=True)
         }
 
-    async def _lists(self, max_parties: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Operators, parties and providers ever listed, and whether these are v1 contracts at all."""
-        zero_party = views.with_addresses(views.GET_PARTY, ZERO_ADDRESS)
-        zero_service = views.with_addresses(views.GET_SERVICE, ZERO_ADDRESS)
+    async def _lists(self, max_parties: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], int]:
+        """Operators, parties and providers ever listed, and how many parties were too many.
+
+        Raises RpcError (`variant`) unless these are v1 contracts.
+        """
+        variants = self._variants()
         wanted = [
-            (self._contract, zero_party),
+            *variants,
             (self._contract, views.GET_NODE_OPERATORS),
             (self._contract, views.GET_PARTIES),
         ]
         if self._permissions is not None:
-            wanted += [(self._permissions, zero_service), (self._permissions, views.GET_PROVIDERS)]
+            wanted.append((self._permissions, views.GET_PROVIDERS))
         try:
             answers = await self._proven([_eth_call(to, data, self._at()) for to, data in wanted])
         except RpcError as error:
             if error.kind != "size":
                 raise
+            # The lists are too long to be sent: whether these are the right contracts is asked for apart.
+            await self.check()
             answers = [error] * len(wanted)
-        variant, operators, parties, *rest = answers
-        if not _is(variant, "size"):
-            views.require_v1_registry(_v1(variant))
-        found = [
-            await self._list(operators, self._contract, _OPERATORS, max_parties),
-            await self._list(parties, self._contract, _PARTIES, max_parties),
-        ]
-        if self._permissions is None:
-            return found[0], found[1], ()
-        if not _is(rest[0], "size"):
-            views.require_v1_permissions(_v1(rest[0]))
-        providers = await self._list(rest[1], self._permissions, _PROVIDERS, max_parties)
-        return found[0], found[1], providers
+        else:
+            _require_v1(answers[: len(variants)])
+        operators, parties, *rest = answers[len(variants) :]
+        found = (
+            (await self._list(operators, self._contract, _OPERATORS, max_parties))[0],
+            *(await self._list(parties, self._contract, _PARTIES, max_parties)),
+        )
+        providers: tuple[str, ...] = ()
+        if self._permissions is not None:
+            providers, _ = await self._list(rest[0], self._permissions, _PROVIDERS, max_parties)
+        return found[0], found[1], providers, found[2]
 
-    async def _list(self, answer: Any, contract: str, storage: tuple[int, int], most: int) -> tuple[str, ...]:
-        """The first `most` of a list of addresses: from its view or, past the view's reach, from storage."""
+    def _variants(self) -> list[tuple[str, str]]:
+        """What contracts of v1 answer in their own way."""
+        wanted = [(self._contract, views.with_addresses(views.GET_PARTY, ZERO_ADDRESS))]
+        if self._permissions is not None:
+            wanted.append((self._permissions, views.with_addresses(views.GET_SERVICE, ZERO_ADDRESS)))
+        return wanted
+
+    async def _list(
+        self, answer: Any, contract: str, storage: tuple[int, int], most: int
+    ) -> tuple[tuple[str, ...], int]:
+        """The first `most` of a list of addresses, and how many more there are.
+
+        From its view or, past the view's reach, from storage.
+        """
         if not isinstance(answer, RpcError):
-            return views.addresses(rpc.data(answer))[:most]
+            found = views.addresses(rpc.data(answer))
+            return found[:most], max(len(found) - most, 0)
         if answer.kind not in _TOO_MUCH:
             raise answer
         slot, first = storage
         length = int.from_bytes((await self._storage(contract, [slot]))[0], "big")
-        if not 0 < length < 2**40:
+        if not 0 < length < _LENGTH_MOST:
             raise answer
         words = await self._storage(contract, range(first, first + min(length, most)))
-        return views.distinct(views.address_of_word(word) for word in words)
+        return tuple(dict.fromkeys(map(views.address_of_word, words))), max(length - most, 0)
 
     async def _storage(self, contract: str, slots: Sequence[int]) -> list[bytes]:
         async def some(slots: Sequence[int]) -> list[bytes]:
@@ -329,9 +357,13 @@ def _good(answer: Any) -> Any:
     return answer
 
 
-def _v1(answer: Any) -> bytes:
-    """The answer of a contract that one does not know yet: one that fails is of another kind."""
-    return b"" if _is(answer, "reverted") else rpc.data(_good(answer))
+def _require_v1(answers: Sequence[Any]) -> None:
+    """Raises RpcError (`variant`) unless these are answers of v1 contracts to `Reader._variants`."""
+    for require, answer in zip(
+        (views.require_v1_registry, views.require_v1_permissions), answers, strict=False
+    ):
+        # A contract that does not know the function fails.
+        require(b"" if _is(answer, "reverted") else rpc.data(_good(answer)))
 
 
 def _taken(answer: Answer, take: Callable[[bytes], T]) -> T | None:

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from ocn_fast import figures
+from ocn_fast.config import shown_url
 from ocn_fast.errors import ConfigError, RpcError
 
 Call: TypeAlias = tuple[str, Sequence[Any]]
@@ -34,6 +36,7 @@ _BATCH_REFUSALS = (400, 404, 405, 413, 415, 422, 501)
 
 _REVERT_WORDS = ("revert", "invalid opcode", "out of gas", "vm execution", "invalidfeopcode", "evm error")
 _REVERT_CODE = 3
+BLOOM_BYTES = 256
 _TEXT_CHARS = 200
 _SECRET_CHARS = 8
 _QUANTITY_CHARS = 66
@@ -43,12 +46,16 @@ _SHUNNED_S = 60.0
 
 
 class Block(NamedTuple):
-    """A block's head. `hash` and `parent` are 0x and 64 hex digits; `time` is in Unix seconds."""
+    """A block's head. `hash` and `parent` are 0x and 64 hex digits; `time` is in Unix seconds.
+
+    `bloom` tells which events cannot be in it; empty where the endpoint does not give it.
+    """
 
     number: int
     hash: str
     parent: str
     time: int
+    bloom: bytes = b""
 
 
 class Endpoint:
@@ -213,14 +220,9 @@ class Endpoint:
 def shown(url: str) -> str:
     """A URL as it may be shown: scheme, host and port. Raises ConfigError if it is no http(s) URL."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        return shown_url(url)
     except ValueError:
-        host, port = None, None
-    if not host or parts.scheme not in ("http", "https"):
-        raise ConfigError("is not an absolute http(s) URL", key="registry.rpc")
-    name = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
+        raise ConfigError("holds something that is not an absolute http(s) URL", key="registry.rpc") from None
 
 
 def quantity(value: Any) -> int:
@@ -263,6 +265,7 @@ def block(value: Any) -> Block:
         "0x" + data(value.get("hash"), 32).hex(),
         "0x" + data(value.get("parentHash"), 32).hex(),
         quantity(value.get("timestamp")),
+        b"" if value.get("logsBloom") is None else data(value["logsBloom"], BLOOM_BYTES),
     )
 
 
@@ -287,16 +290,6 @@ class _Health:
     asked: int = 0
     head: int | None = None
     known: bool = field(default=False)
-
-
-class EndpointState(NamedTuple):
-    """An endpoint as it is shown. `state` is good, failing, shunned or unknown; `head` its newest block."""
-
-    url: str
-    state: str
-    failures: int
-    error: str
-    head: int | None
 
 
 class Endpoints:
@@ -364,7 +357,7 @@ class Endpoints:
         health.failures = min(health.failures + 1, 30)
         health.error = str(error)
 
-    def state(self) -> tuple[EndpointState, ...]:
+    def state(self) -> tuple[figures.Endpoint, ...]:
         """How they are, for health and metrics."""
 
         def word(health: _Health) -> str:
@@ -375,7 +368,7 @@ class Endpoints:
             return "good" if health.known else "unknown"
 
         return tuple(
-            EndpointState(endpoint.name, word(health), health.failures, health.error, health.head)
+            figures.Endpoint(endpoint.name, word(health), health.failures, health.error, health.head)
             for endpoint, health in self._health.items()
         )
 

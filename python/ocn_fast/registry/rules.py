@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from ocn_fast import moments
 from ocn_fast.registry import enums
 from ocn_fast.registry.snapshot import (
     ID_FORMS,
@@ -37,7 +37,8 @@ class Reading(NamedTuple):
 
     Every address that ever listed itself is in it, in the order of the first listing: an operator that has
     left has an empty domain, a party that has left has the zero address for operator. Agreements (user,
-    provider) are those whose flag is set. `unreadable` are those whose record could not be had.
+    provider) are those whose flag is set. `unreadable` are those whose record could not be had, `beyond` how
+    many parties were too many.
     """
 
     block: int
@@ -48,6 +49,7 @@ class Reading(NamedTuple):
     services: tuple[RawService, ...] = ()
     agreements: tuple[tuple[str, str], ...] = ()
     unreadable: tuple[str, ...] = ()
+    beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class _Warnings:
         self._count: dict[str, int] = defaultdict(int)
         self._named: dict[str, list[str]] = defaultdict(list)
 
-    def add(self, kind: str, name: str) -> None:
-        self._count[kind] += 1
+    def add(self, kind: str, name: str, count: int = 1) -> None:
+        self._count[kind] += count
         if len(self._named[kind]) < SHOWN:
             self._named[kind].append(name)
 
@@ -93,6 +95,8 @@ def to_snapshot(
     operators = _operators(held, max_domain_bytes, warnings)
     parties = _parties(held, warnings)
     services = _services(held, warnings)
+    if held.beyond:
+        warnings.add("parties beyond registry.parties left out", "the newest", held.beyond)
     for address in held.unreadable:
         warnings.add("record that cannot be read left out", address)
     routable = {party.address for party in parties if party.operator in operators}
@@ -108,7 +112,7 @@ def to_snapshot(
         contract=contract,
         block=held.block,
         block_hash=held.block_hash,
-        time=datetime.fromtimestamp(held.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        time=moments.write_seconds(held.time),
         operators=tuple(
             Operator(address, domain)
             for address, domain in sorted(operators.items(), key=lambda item: item[0].lower())

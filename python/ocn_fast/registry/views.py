@@ -6,12 +6,10 @@ checked against the length of the answer; whatever does not fit is a RpcError of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from ocn_fast import _native
 from ocn_fast.errors import RpcError
-from ocn_fast.registry.snapshot import ZERO_ADDRESS
 
 WORD = 32
 TEXT_BYTES = 8_193
@@ -33,6 +31,7 @@ PARTY_UPDATE = "0xf692507bb861072d3245d22242eb55cb7fdbe2e0d92290177ed7c490eb076c
 SERVICE_UPDATE = "0x533987f16b883a1fe0783ff9c6c6cedcf97aee0eaf60cc491c7a3e48c9f1b5d7"
 SERVICE_AGREEMENT = "0x91aba333be281959a9130cefbc0e18d32a4f1c6bc3a922c7fdb084c1179f413a"
 
+_ENUM_MOST = 255
 _PARTY_HEAD = 7 * WORD
 _SERVICE_HEAD = 5 * WORD
 
@@ -67,15 +66,10 @@ def with_addresses(selector: str, *addresses: str) -> str:
 
 
 def addresses(answer: bytes) -> tuple[str, ...]:
-    """An `address[]`, in order, without the zero address and with each only once."""
+    """An `address[]`, in order, each only once."""
     count, start = _array(answer, 0)
     found = (answer[start + WORD * i : start + WORD * (i + 1)] for i in range(count))
-    return distinct(map(address_of_word, found))
-
-
-def distinct(found: Iterable[str]) -> tuple[str, ...]:
-    """Addresses in order, without the zero address and with each only once."""
-    return tuple(address for address in dict.fromkeys(found) if address != ZERO_ADDRESS)
+    return tuple(dict.fromkeys(map(address_of_word, found)))
 
 
 def address_of_word(word: bytes) -> str:
@@ -107,9 +101,9 @@ def party(address: str, answer: bytes) -> RawParty:
         address,
         answer[0:2],
         answer[WORD : WORD + 3],
-        _numbers(answer, 4 * WORD),
-        _numbers(answer, 2 * WORD),
-        _numbers(answer, 3 * WORD),
+        _enums(answer, 4 * WORD),
+        _enums(answer, 2 * WORD),
+        _enums(answer, 3 * WORD),
         address_of_word(answer[5 * WORD : 6 * WORD]),
     )
 
@@ -156,6 +150,13 @@ def _array(answer: bytes, at: int) -> tuple[int, int]:
 def _numbers(answer: bytes, at: int) -> tuple[int, ...]:
     count, start = _array(answer, at)
     return tuple(_number(answer, start + WORD * i) for i in range(min(count, LIST_ENTRIES)))
+
+
+def _enums(answer: bytes, at: int) -> tuple[int, ...]:
+    found = _numbers(answer, at)
+    if any(number > _ENUM_MOST for number in found):
+        raise RpcError("form", "not a number of an enumeration")
+    return found
 
 
 def _text(answer: bytes, at: int) -> bytes:

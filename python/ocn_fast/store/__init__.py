@@ -9,7 +9,9 @@ rows with it (`changes`); workers poll the number and fetch `changes_since` thei
 `StoreError`s; they never show a value.
 """
 
+from ocn_fast.store.leases import Lease, LeaseLost
 from ocn_fast.store.migrate import migrate
+from ocn_fast.store.mirror import Cursor, Held, Progress, RecordKey, RingBlock
 from ocn_fast.store.records import (
     AccessToken,
     AppliedRegistry,
@@ -30,6 +32,7 @@ from ocn_fast.store.records import (
     Rules,
     Swept,
 )
+from ocn_fast.store.registry import Differences
 from ocn_fast.store.ring import KeyRing
 from ocn_fast.store.store import Store, open
 
@@ -38,17 +41,25 @@ __all__ = [
     "AppliedRegistry",
     "Caller",
     "ClientInfo",
+    "Cursor",
+    "Differences",
     "Endpoint",
+    "Held",
     "KeyRing",
+    "Lease",
+    "LeaseLost",
     "Link",
     "Party",
     "PartyTaken",
     "Platform",
+    "Progress",
+    "RecordKey",
     "Registered",
     "RegisteredParty",
     "Registration",
     "RegistrationToken",
     "RegistryState",
+    "RingBlock",
     "Role",
     "Rule",
     "Rules",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import orjson
-from sqlalchemy import Table, and_, bindparam, delete, func, select
+from sqlalchemy import Table, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -104,13 +104,18 @@ class _Difference:
     kind: str | None
     written: Rows
     removed: list[tuple[str, ...]]
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How a snapshot differs from what the database held. `seen` is the change of its state; None without."""
+    """How a snapshot differs from what the database held. `seen` is the change of its state; None without.
+
+    `renamed`: it is of another network, chain or contract.
+    """
 
     seen: int | None
+    renamed: bool
     state: dict[str, Any]
     tables: tuple[_Difference, ...]
 
@@ -120,15 +125,27 @@ class Differences:
         return sum(len(table.written) for table in self.tables)
 
     @property
+    def others(self) -> bool:
+        """Whether anything is other than before but the block."""
+        return self.seen is None or self.renamed or self.written > 0 or self.removed > 0
+
+    @property
     def removed(self) -> int:
         """How many rows have gone."""
         return sum(len(table.removed) for table in self.tables)
 
+    def gone(self, kind: Literal["operator", "party"]) -> tuple[int, list[tuple[str, ...]]]:
+        """How many operators or parties there were, and the keys of those that would vanish."""
+        (found,) = (table for table in self.tables if table.kind == kind)
+        return found.before, found.removed
 
-async def compare(connection: AsyncConnection, snapshot: RegistrySnapshot) -> Differences | None:
+
+async def compare(
+    connection: AsyncConnection, snapshot: RegistrySnapshot, *, lower: bool = False
+) -> Differences | None:
     """What has to be written to hold exactly this registry; None if nothing. Reads all of it, without a lock.
 
-    Raises StoreConflict if the database holds a later block of the same registry.
+    Raises StoreConflict if the database holds a later block of the same registry, unless `lower` allows that.
     """
     row = (await connection.execute(select(schema.registry_state))).mappings().one_or_none()
     after = {
@@ -140,28 +157,43 @@ async def compare(connection: AsyncConnection, snapshot: RegistrySnapshot) -> Di
         "block_time": snapshot.time,
     }
     before = None if row is None else {name: row[name] for name in after}
-    if before is not None:
-        same = all(before[name] == after[name] for name in ("network", "chain_id", "contract"))
-        if same and before["block"] > snapshot.block:
-            raise StoreConflict(
-                f"the registry is known at block {before['block']}; this one is of block {snapshot.block}"
-            )
+    same = before is not None and all(
+        before[name] == after[name] for name in ("network", "chain_id", "contract")
+    )
+    if before is not None and same and not lower and before["block"] > snapshot.block:
+        raise StoreConflict(
+            f"the registry is known at block {before['block']}; this one is of block {snapshot.block}"
+        )
     tables = [await _difference(connection, table, kind, rows) for table, kind, rows in _wanted(snapshot)]
-    found = Differences(None if row is None else row["changed"], after, tuple(tables))
+    found = Differences(None if row is None else row["changed"], not same, after, tuple(tables))
     return None if found.written == found.removed == 0 and before == after else found
 
 
 async def write(connection: AsyncConnection, differences: Differences, now: int) -> AppliedRegistry:
     """Writes differences in one change. Raises StoreConflict if somebody else wrote since they were found."""
     number = await changes.bump(connection)
-    seen = (await connection.execute(select(schema.registry_state.c.changed))).scalar_one_or_none()
-    if seen != differences.seen:
-        raise StoreConflict("the registry was written by another process at the same time")
+    await _require_unchanged(connection, differences)
     for difference in differences.tables:
         await _write(connection, difference, number)
     state = {"id": 1, "applied_at": now, "changed": number, **differences.state}
     await _put(connection, schema.registry_state, [state])
     return AppliedRegistry(number, differences.written, differences.removed)
+
+
+async def advance(
+    connection: AsyncConnection, now: int, block: int, block_hash: str, block_time: str
+) -> None:
+    """Notes that the same registry was found at another block. Workers do not hear of it."""
+    statement = update(schema.registry_state).values(
+        applied_at=now, block=block, block_hash=block_hash, block_time=block_time
+    )
+    await connection.execute(statement)
+
+
+async def _require_unchanged(connection: AsyncConnection, differences: Differences) -> None:
+    seen = (await connection.execute(select(schema.registry_state.c.changed))).scalar_one_or_none()
+    if seen != differences.seen:
+        raise StoreConflict("the registry was written by another process at the same time")
 
 
 async def state(connection: AsyncConnection) -> RegistryState | None:
@@ -245,8 +277,10 @@ async def _difference(
     keys = len(table.primary_key.columns)
     columns = [column for column in table.columns if column.name != "changed"]
     removed = []
+    before = 0
     result = await connection.stream(select(*columns), execution_options={"yield_per": PAGE_ROWS})
     async for page in result.partitions():
+        before += len(page)
         for row in page:
             values = tuple(row)
             key = values[:keys]
@@ -254,7 +288,7 @@ async def _difference(
                 removed.append(key)
             elif wanted[key] == values[keys:]:
                 del wanted[key]
-    return _Difference(table, kind, wanted, removed)
+    return _Difference(table, kind, wanted, removed, before)
 
 
 async def _write(connection: AsyncConnection, difference: _Difference, number: int) -> None:

@@ -228,3 +228,47 @@ client_info_acks = Table(
     Column("last_updated", BigInteger, nullable=False),
 )
 """Which of our client infos another operator has taken: the `last_updated` of the newest."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+"""Who alone may do a thing. Each new holder has a higher `epoch`; writes of an older one are refused."""
+
+registry_mirror = Table(
+    "registry_mirror",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("block", BigInteger, nullable=False),
+    Column("block_hash", String(66), nullable=False),
+    Column("block_time", BigInteger, nullable=False),
+    Column("genesis", String(66)),
+    Column("compared_at", BigInteger, nullable=False),
+    Column("held", Text, nullable=False),
+    Column("resync", Boolean, nullable=False),
+)
+"""Up to where a chain was read (`block_time` in seconds, as there), and what waits for another look."""
+
+registry_records = Table(
+    "registry_records",
+    metadata,
+    Column("kind", String(9), primary_key=True),
+    Column("key", String(85), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("value", Text, nullable=False),
+)
+"""What the contracts hold, record by record, in the order in which they list it."""
+
+registry_ring = Table(
+    "registry_ring",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", String(66), nullable=False),
+    Column("keys", Text, nullable=False),
+)
+"""The last blocks that were read, and which records each changed: what a reorganisation takes back."""

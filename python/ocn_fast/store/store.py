@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, StoreConflict, StoreUnavailable
-from ocn_fast.store import changes, client_infos, links, listing, platforms, registry, tokens
+from ocn_fast.store import changes, client_infos, leases, links, listing, mirror, platforms, registry, tokens
 from ocn_fast.store.database import Database, Kind
+from ocn_fast.store.leases import Lease
 from ocn_fast.store.records import (
     AppliedRegistry,
     Caller,
@@ -209,18 +210,82 @@ class Store:
 
     # -- the registry, for the keeper
 
-    async def apply_registry(self, snapshot: registry.RegistrySnapshot) -> AppliedRegistry:
+    async def apply_registry(
+        self, snapshot: registry.RegistrySnapshot, lease: Lease | None = None
+    ) -> AppliedRegistry:
         """Makes the database hold this registry, writing only differences, in one change.
 
-        Raises StoreConflict if it holds a later block of the same registry, or somebody else writes one now.
+        Raises StoreConflict if it holds a later block of the same registry, or somebody else writes one now,
+        and LeaseLost.
         """
-        # Compared before the write lock is taken: a large registry would keep it for too long.
-        async with self._database.reading() as connection:
-            differences = await registry.compare(connection, snapshot)
+        differences = await self.compare_registry(snapshot)
         if differences is None:
             return AppliedRegistry(None, 0, 0)
         async with self._database.writing() as connection:
+            if lease is not None:
+                await leases.require(connection, lease)
+            await mirror.forget(connection)
             return await registry.write(connection, differences, _now())
+
+    async def compare_registry(
+        self, snapshot: registry.RegistrySnapshot, *, lower: bool = False
+    ) -> registry.Differences | None:
+        """How a registry differs from what the database holds; None where it does not.
+
+        Raises StoreConflict if that is a later block of the same registry, unless `lower` allows it.
+        """
+        # Compared before the write lock is taken: a large registry would keep it for too long.
+        async with self._database.reading() as connection:
+            return await registry.compare(connection, snapshot, lower=lower)
+
+    async def write_mirror(
+        self, progress: mirror.Progress, differences: registry.Differences | None, lease: Lease
+    ) -> AppliedRegistry:
+        """Writes what a look at the chain found, together with the table's differences, in one change.
+
+        Workers hear of it only if operators, parties, services or agreements are others than before. Raises
+        LeaseLost, and StoreConflict if somebody else wrote a registry since they were compared.
+        """
+        async with self._database.writing() as connection:
+            await leases.require(connection, lease)
+            await mirror.write(connection, progress)
+            if differences is not None and differences.others:
+                return await registry.write(connection, differences, _now())
+            cursor = progress.cursor
+            await registry.advance(connection, _now(), cursor.block, cursor.block_hash, cursor.time)
+            return AppliedRegistry(None, 0, 0)
+
+    async def mirror_held(self) -> mirror.Held | None:
+        """How far the chain was read, and what its contracts held; None if it was not."""
+        async with self._database.reading() as connection:
+            return await mirror.load(connection)
+
+    async def ask_resync(self) -> bool:
+        """Asks the keeper to read the chain anew, whatever speaks against it. False if it never read one."""
+        async with self._database.writing() as connection:
+            return await mirror.ask_resync(connection)
+
+    async def resync_is_asked(self) -> bool:
+        """Whether somebody asked to read the chain anew."""
+        async with self._database.reading() as connection:
+            return await mirror.resync_is_asked(connection)
+
+    async def take_lease(self, name: str, holder: str, is_gone: Callable[[str], bool]) -> Lease | None:
+        """Takes a lease or renews it, for `store.lease_s`. None while somebody else has it.
+
+        `is_gone` may know that a holder has ended without giving it back.
+        """
+        now = _now()
+        expires_at = now + self._settings.store.lease_s * 1_000
+        async with self._database.writing() as connection:
+            return await leases.take(
+                connection, name, holder, now=now, expires_at=expires_at, is_gone=is_gone
+            )
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Gives a lease back."""
+        async with self._database.writing() as connection:
+            await leases.release(connection, lease)
 
     async def registry_state(self) -> RegistryState | None:
         """Which registry is held; None before the first."""

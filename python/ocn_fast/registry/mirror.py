@@ -1,0 +1,672 @@
+"""The mirror: keeps the database at what the registry contracts of a chain hold.
+
+Views are the truth and events only say where to look: each look reads the records that events name, at one
+block, and replaces them. A full reading begins it, and repairs it once a day. What is read passes through
+`rules.to_snapshot` and is written as differences, in one change, so that a party and its operator never come
+from different blocks.
+
+Two blocks matter. Everything up to `confirmations` below the head counts. Between that and the head only
+what vanished counts: who leaves the registry is believed at once, who moves in it waits.
+
+Endpoints are not believed easily. Whatever is asked is proven to be of one chain by the same endpoint, a
+reorganisation is undone to the last common block, a party that moved needs a quorum, a registry that shrinks
+too much is held back, and a chain that begins anew or ends earlier changes nothing at all. The last good
+table serves meanwhile: nothing here can stop a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import orjson
+
+from ocn_fast import figures, logs
+from ocn_fast.config import Registry
+from ocn_fast.errors import RpcError
+from ocn_fast.registry import records, rpc
+from ocn_fast.registry.chain import Chain
+from ocn_fast.registry.events import Events, Found
+from ocn_fast.registry.reader import Reader
+from ocn_fast.registry.records import Key, Record, Records
+from ocn_fast.registry.rpc import Block, Endpoint, Endpoints
+from ocn_fast.registry.rules import Warned, to_snapshot
+from ocn_fast.registry.snapshot import Snapshot
+from ocn_fast.registry.views import RawParty
+from ocn_fast.store import (
+    AppliedRegistry,
+    Cursor,
+    Differences,
+    Lease,
+    Progress,
+    RecordKey,
+    RingBlock,
+    Store,
+)
+
+RING_BLOCKS = 256
+"""Reorganisations deeper than this are answered by a full reading."""
+CATCH_UP_BLOCKS = 50_000
+"""Further behind than this a full reading is cheaper than all the events."""
+COMPARE_S = 86_400
+"""How often everything is read anew, to find what events did not tell."""
+
+
+class Braked(Exception):
+    """Too much would vanish at once: held back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """What is held back: the keys that would vanish, and since when (monotonic clock)."""
+
+    keys: frozenset[tuple[str, ...]]
+    since: float
+
+
+@dataclass(slots=True)
+class _Base:
+    """What was written last: the cursor, the records there, and the blocks read since."""
+
+    cursor: Cursor
+    records: Records
+    positions: dict[Key, int]
+    ring: dict[int, _Read]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A block that was read: its hash, which records it changed, and which of them it listed first."""
+
+    hash: str
+    keys: tuple[Key, ...]
+    new: tuple[Key, ...]
+
+
+@dataclass(slots=True)
+class _Next:
+    """What a look found, before it is written. `held` waits for a quorum; `dropped` never existed."""
+
+    block: Block
+    records: Records
+    ring: dict[int, _Read]
+    held: tuple[Key, ...] = ()
+    genesis: str | None = None
+    whole: bool = False
+    """It was read whole: at the start, after a deep reorganisation, for comparison."""
+    missing: tuple[Key, ...] = ()
+    """Records of a whole reading's lists that had been there and are not: lists never shrink."""
+    again: tuple[Key, ...] = ()
+    """Records whose first listing was undone: they stand at the end of the order now, if anywhere."""
+
+
+class Mirror:
+    """Follows the contracts of one chain."""
+
+    def __init__(
+        self,
+        settings: Registry,
+        chain: Chain,
+        endpoints: Endpoints,
+        store: Store,
+        *,
+        operator: str,
+        url: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`operator` and `url` are this node's own, as it should be listed. `clock` is in seconds."""
+        self.endpoints = endpoints
+        self._settings = settings
+        self._chain = chain
+        self._store = store
+        self._operator = operator
+        self._url = url
+        self._clock = clock
+        contracts = [chain.contract] if chain.permissions is None else [chain.contract, chain.permissions]
+        self._source = "/".join(map(str, [chain.chain_id, *contracts]))
+        self._events = Events(contracts, settings.log_blocks)
+        self._base: _Base | None = None
+        self._over: tuple[tuple[str, str], Records] = (("", ""), {})
+        self._shown: Records | None = None
+        self._brake: Brake | None = None
+        self._state = figures.Mirror()
+        self._warned: dict[str, str] = {}
+
+    @property
+    def state(self) -> figures.Mirror:
+        """How it is now."""
+        requests = sum(endpoint.requests for endpoint in self.endpoints.all)
+        return _replace(self._state, endpoints=self.endpoints.state(), requests=requests)
+
+    async def load(self) -> None:
+        """Takes up what was written last. Raises StoreError."""
+        self._base = self._shown = None
+        held = await self._store.mirror_held()
+        if held is None or held.cursor.source != self._source:
+            return
+        found: Records = {}
+        positions: dict[Key, int] = {}
+        for kind, whose, text, position in held.records:
+            key, found[key] = records.from_text(kind, whose, text)
+            positions[key] = position
+        ring = {block.number: _read_from(block) for block in held.ring}
+        self._base = _Base(held.cursor, found, positions, ring)
+        self._note_block(held.cursor)
+
+    async def look(self, lease: Lease) -> None:
+        """One look at the chain, through the first endpoint that is of use. Raises StoreError only."""
+        anew = await self._store.resync_is_asked()
+        for endpoint in self.endpoints.ready():
+            try:
+                await self._look_through(endpoint, lease, anew=anew)
+            except RpcError as error:
+                self._failed(endpoint, error)
+            except Braked as braked:
+                self.endpoints.succeeded(endpoint)
+                self._say("brake", str(braked))
+                return
+            else:
+                self.endpoints.succeeded(endpoint)
+                self._state = _replace(self._state, error="")
+                self._say("endpoint", "")
+                return
+
+    async def check(self) -> None:
+        """Asks every endpoint once whether it serves the right chain and contracts.
+
+        Raises RpcError, of the kinds `chain`, `code` and `variant`, if none does that and one that answers
+        serves something else; `transport` or another kind if none answers.
+        """
+        faults: list[RpcError] = []
+        for endpoint in self.endpoints.all:
+            try:
+                await self.endpoints.head(endpoint)
+                reader = await self._reader(endpoint, "latest")
+                await reader.check()
+            except RpcError as error:
+                self.endpoints.failed(endpoint, error)
+                faults.append(error)
+            else:
+                self.endpoints.succeeded(endpoint)
+        if len(faults) == len(self.endpoints.all):
+            faults.sort(key=lambda fault: fault.kind not in ("chain", "code", "variant"))
+            raise faults[0]
+        for fault in faults:
+            logs.get().warning("an endpoint of the chain is of no use", text=str(fault))
+
+    # -- one look
+
+    async def _look_through(self, endpoint: Endpoint, lease: Lease, *, anew: bool) -> None:
+        head = await self.endpoints.head(endpoint)
+        self._state = _replace(self._state, head=head.number)
+        base = self._base
+        safe = max(head.number - self._chain.confirmations, 0)
+        if base is None or anew:
+            to = await self._block(endpoint, safe, head)
+            found = await self._whole(endpoint, to, None if anew else base)
+            await self._write(endpoint, head, found, lease, anew=anew)
+            return
+        if head.number < base.cursor.block:
+            await self._require_same_chain(endpoint, base)
+            raise RpcError(
+                "moved",
+                f"{endpoint.name} is at block {head.number}, before block {base.cursor.block} that is known",
+            )
+        to = await self._block(endpoint, max(safe, base.cursor.block), head)
+        await self._write(endpoint, head, await self._next(endpoint, base, to), lease)
+        if time.time() * 1_000 - self._base_now.cursor.compared_at > COMPARE_S * 1_000:
+            await self._write(endpoint, head, await self._whole(endpoint, to, self._base_now), lease)
+
+    @property
+    def _base_now(self) -> _Base:
+        assert self._base is not None, "something was written"
+        return self._base
+
+    async def _next(self, endpoint: Endpoint, base: _Base, to: Block) -> _Next:
+        """What is new since the last look: by events or, where they cannot tell, by a full reading."""
+        cursor = base.cursor
+        held = _keys_from(cursor.held)
+        if (to.number, to.hash) == (cursor.block, cursor.block_hash) and not held:
+            return _Next(to, base.records, base.ring, genesis=cursor.genesis)
+        since, undone = await self._common(endpoint, base, to)
+        if since is None or to.number - since[0] > CATCH_UP_BLOCKS:
+            return await self._whole(endpoint, to, base)
+        found = await self._events.between(endpoint, since, to)
+        if found.missing:
+            logs.get().warning(
+                "an endpoint seems to keep events back; everything is read", name=endpoint.name
+            )
+            return await self._whole(endpoint, to, base)
+        known = dict(base.records)
+        again = [key for block in undone for key in block.new if known.pop(key, None) is not None]
+        told = dict.fromkeys(log.key for log in found.logs)
+        wanted = dict.fromkeys([*told, *(key for block in undone for key in block.keys), *held])
+        reader = await self._reader(endpoint, to)
+        changes = await records.read(reader, wanted)
+        waiting = await self._not_agreed(endpoint, to, known, changes)
+        new: list[Key] = []
+        for key in wanted:
+            record = changes.get(key)
+            if record is None or key in waiting:
+                continue
+            if key not in known:
+                # Whom no event names and who holds nothing has never been listed on this branch.
+                if (key not in told and records.is_blank(record)) or self._is_too_much(known, key, record):
+                    continue
+                new.append(key)
+            known[key] = record
+        ring = {number: block for number, block in base.ring.items() if number <= since[0]}
+        ring |= _blocks_read(found, new)
+        return _Next(to, known, ring, tuple(waiting), cursor.genesis, again=tuple(again))
+
+    async def _common(
+        self, endpoint: Endpoint, base: _Base, to: Block
+    ) -> tuple[tuple[int, str] | None, list[_Read]]:
+        """The newest block that was read and that the endpoint's chain still has, and those that it has not.
+
+        None if there is none among the last ones.
+        """
+        cursor = base.cursor
+        if to.number == cursor.block:
+            same = to.hash == cursor.block_hash
+        else:
+            same = await self._hash(endpoint, cursor.block) == cursor.block_hash
+        if same:
+            return (cursor.block, cursor.block_hash), []
+        await self._require_same_chain(endpoint, base)
+        numbers = sorted(base.ring)
+        heads = await endpoint.batch([_by_number(number) for number in numbers])
+        now = {
+            number: rpc.block(head).hash
+            for number, head in zip(numbers, heads, strict=True)
+            if head is not None
+        }
+        kept = [number for number in numbers if now.get(number) == base.ring[number].hash]
+        undone = [base.ring[number] for number in numbers if not kept or number > kept[-1]]
+        logs.get().warning(
+            "the chain was reorganised",
+            known=cursor.block,
+            common=kept[-1] if kept else None,
+            name=endpoint.name,
+        )
+        self._state = _replace(self._state, reorganisations=self._state.reorganisations + 1)
+        if not kept:
+            return None, undone
+        return (kept[-1], base.ring[kept[-1]].hash), undone
+
+    async def _whole(self, endpoint: Endpoint, to: Block, base: _Base | None) -> _Next:
+        """A full reading; compared with what was known, if `base` is given."""
+        genesis = await self._genesis(endpoint)
+        reader = await self._reader(endpoint, to, by_hash=False)
+        reading = await reader.read_all(self._settings.parties, self._own_parties(base))
+        found = records.of_reading(reading)
+        if base is not None:
+            # What cannot be read now stays as it was.
+            lost = set(reading.unreadable)
+            found |= {
+                key: record for key, record in base.records.items() if key[1] in lost and key not in found
+            }
+        self._state = _replace(self._state, full_readings=self._state.full_readings + 1)
+        ring = {to.number: _Read(to.hash, (), ())}
+        if base is None:
+            return _Next(to, found, ring, genesis=genesis, whole=True)
+        missing = tuple(key for key in base.records if key[0] in ("operator", "party") and key not in found)
+        waiting = await self._not_agreed(endpoint, to, base.records, found)
+        for key in waiting:
+            found[key] = base.records[key]
+        if (to.number, to.hash) == (base.cursor.block, base.cursor.block_hash):
+            self._compared(base.records, found)
+        return _Next(to, found, ring, tuple(waiting), genesis, whole=True, missing=missing)
+
+    async def _overlay(self, endpoint: Endpoint, head: Block, found: _Next) -> Records:
+        """What has vanished between the confirmed block and the head: blank records."""
+        to = found.block
+        if head.number <= to.number:
+            return {}
+        ends = to.hash, head.hash
+        if self._over[0] != ends:
+            told = await self._events.between(endpoint, (to.number, to.hash), head)
+            reader = await self._reader(endpoint, head)
+            changes = await records.read(reader, dict.fromkeys(log.key for log in told.logs))
+            self._over = (
+                ends,
+                {
+                    key: record
+                    for key, record in changes.items()
+                    if record is not None and records.is_blank(record)
+                },
+            )
+        return {
+            key: record
+            for key, record in self._over[1].items()
+            if not records.is_blank(found.records.get(key))
+        }
+
+    # -- writing
+
+    async def _write(
+        self, endpoint: Endpoint, head: Block, found: _Next, lease: Lease, *, anew: bool = False
+    ) -> None:
+        base = self._base
+        overlay = await self._overlay(endpoint, head, found)
+        shown = found.records | overlay if overlay else found.records
+        other = base is None or anew or (shown is not self._shown and shown != self._shown)
+        differences = None
+        if other:
+            snapshot, warnings = await asyncio.to_thread(self._convert, found.block, shown)
+            differences = await self._store.compare_registry(snapshot, lower=True)
+            if differences is not None and not anew and base is not None:
+                await self._require_no_slump(endpoint, head, found, overlay, differences)
+        self._brake = None
+        cursor = self._cursor(found)
+        if other or base is None or cursor != base.cursor:
+            progress = _progress(base, found, cursor)
+            applied = await self._store.write_mirror(progress, differences, lease)
+            positions = {} if base is None or found.whole else dict(base.positions)
+            for key in found.records:
+                if (written := progress.records.get(key)) is not None:
+                    positions[key] = written[0]
+            self._base = _Base(cursor, found.records, positions, _trimmed(found.ring, found.block.number))
+            self._told(found, applied)
+        if other:
+            self._shown = shown
+            self._note_content(snapshot, warnings)
+        self._note_block(cursor)
+        self._state = _replace(self._state, waiting=len(found.held), brake=0)
+        self._say("brake", "")
+        held = f"{len(found.held)} moves wait until {self._quorum} endpoints agree" if found.held else ""
+        self._say("quorum", held)
+
+    def _told(self, found: _Next, applied: AppliedRegistry) -> None:
+        if applied.number is not None:
+            logs.get().info(
+                "registry applied",
+                block=found.block.number,
+                written=applied.written,
+                removed=applied.removed,
+                number=applied.number,
+                whole=found.whole,
+            )
+
+    def _convert(self, block: Block, shown: Records) -> tuple[Snapshot, tuple[Warned, ...]]:
+        chain = self._chain
+        return to_snapshot(
+            records.to_reading(shown, block),
+            chain.network,
+            chain.chain_id,
+            chain.contract,
+            max_domain_bytes=self._settings.domain_bytes,
+        )
+
+    def _cursor(self, found: _Next) -> Cursor:
+        base = self._base
+        compared_at = time.time_ns() // 1_000_000 if found.whole or base is None else base.cursor.compared_at
+        return Cursor(
+            self._source,
+            found.block.number,
+            found.block.hash,
+            found.block.time,
+            found.genesis,
+            compared_at,
+            orjson.dumps(found.held).decode(),
+        )
+
+    # -- what is not believed at once
+
+    async def _not_agreed(
+        self,
+        endpoint: Endpoint,
+        block: Block,
+        known: Mapping[Key, Record],
+        changes: Mapping[Key, Record | None],
+    ) -> list[Key]:
+        """Which of the changes are moves that no quorum of endpoints confirms."""
+        moves = {
+            key: record
+            for key, record in changes.items()
+            if record is not None and key in known and records.moved(known[key], record)
+        }
+        if not moves or self._quorum <= 1:
+            return []
+        agreed = await self._agreed(endpoint, block, moves, self._quorum - 1)
+        return [key for key in moves if key not in agreed]
+
+    async def _agreed(
+        self, endpoint: Endpoint, block: Block, wanted: Mapping[Key, Record], needed: int
+    ) -> set[Key]:
+        """Which of these records as many other endpoints hold too, at the same block."""
+        votes = dict.fromkeys(wanted, 0)
+        for other in self.endpoints.ready():
+            if other is endpoint:
+                continue
+            try:
+                await self.endpoints.head(other)
+                found = await records.read(await self._reader(other, block), wanted)
+            except RpcError as error:
+                self._failed(other, error)
+                continue
+            self.endpoints.succeeded(other)
+            for key, record in wanted.items():
+                votes[key] += found.get(key) == record
+        return {key for key, count in votes.items() if count >= needed}
+
+    @property
+    def _quorum(self) -> int:
+        return self._settings.quorum or min(len(self.endpoints.all), 2)
+
+    async def _require_no_slump(
+        self, endpoint: Endpoint, head: Block, found: _Next, overlay: Records, differences: Differences
+    ) -> None:
+        """Raises Braked while more would vanish than one endpoint is believed to say."""
+        gone: set[tuple[str, ...]] = set()
+        too_much = bool(found.missing)
+        for kind in ("operator", "party"):
+            before, removed = differences.gone(kind)
+            gone.update((kind, *key) for key in removed)
+            bound = max(before * self._settings.shrink_percent / 100, self._settings.shrink_least)
+            too_much = too_much or len(removed) > bound
+        if not too_much:
+            return
+        now = self._clock()
+        keys = frozenset(gone) | frozenset(found.missing)
+        if self._brake is None or not keys >= self._brake.keys:
+            self._brake = Brake(keys, now)
+        if now - self._brake.since >= self._settings.brake_s:
+            return
+        base = self._base_now
+        changed = {key: record for key, record in found.records.items() if base.records.get(key) != record}
+        changed |= {key: records.blank(key) for key in found.missing}
+        for block, wanted in ((found.block, changed), (head, overlay)):
+            if wanted and not await self._agreed(endpoint, block, wanted, 1) >= set(wanted):
+                break
+        else:
+            return
+        self._state = _replace(self._state, brake=len(keys))
+        raise Braked(
+            f"{endpoint.name} says that {len(keys)} operators and parties are gone at block "
+            f"{found.block.number}; held back until another endpoint agrees, or for "
+            f"{self._settings.brake_s} s"
+        )
+
+    async def _require_same_chain(self, endpoint: Endpoint, base: _Base) -> None:
+        """Raises RpcError if the endpoint's chain begins with another block than the one that is known."""
+        genesis = await self._genesis(endpoint)
+        if base.cursor.genesis is not None and genesis is not None and genesis != base.cursor.genesis:
+            raise RpcError(
+                "reset",
+                f"{endpoint.name} serves a chain that begins with another block: nothing is applied; "
+                "`ocn-fast registry resync` reads it anew",
+            )
+
+    def _is_too_much(self, known: Records, key: Key, record: Record) -> bool:
+        """Whether a new party is one beyond the bound, and not one of ours."""
+        if not isinstance(record, RawParty) or record.operator == self._operator:
+            return False
+        if len(known) < self._settings.parties:
+            return False
+        if sum(kind == "party" for kind, _ in known) < self._settings.parties:
+            return False
+        self._say("parties", f"more than {self._settings.parties} parties: the newest are left out")
+        return True
+
+    def _own_parties(self, base: _Base | None) -> Iterable[str]:
+        if base is None:
+            return ()
+        return [
+            record.address
+            for record in base.records.values()
+            if isinstance(record, RawParty) and record.operator == self._operator
+        ]
+
+    # -- small questions
+
+    async def _reader(self, endpoint: Endpoint, block: Block | str, *, by_hash: bool = True) -> Reader:
+        chain, batch = self._chain, self._settings.batch
+        if isinstance(block, Block) and by_hash:
+            return Reader(endpoint, chain.contract, chain.permissions, block, batch=batch, by_hash=True)
+        wanted = block.hash if isinstance(block, Block) else block
+        return await Reader.at(endpoint, chain.contract, chain.permissions, wanted, batch=batch)
+
+    async def _block(self, endpoint: Endpoint, number: int, head: Block) -> Block:
+        if number == head.number:
+            return head
+        return rpc.block(await endpoint.call(*_by_number(number)))
+
+    async def _hash(self, endpoint: Endpoint, number: int) -> str:
+        return rpc.block(await endpoint.call(*_by_number(number))).hash
+
+    async def _genesis(self, endpoint: Endpoint) -> str | None:
+        """The hash of block 0; None where an endpoint does not have it any more."""
+        found = await endpoint.call(*_by_number(0))
+        return None if found is None else rpc.block(found).hash
+
+    # -- telling
+
+    def _note_block(self, cursor: Cursor) -> None:
+        self._state = _replace(
+            self._state, block=cursor.block, block_hash=cursor.block_hash, block_time=cursor.block_time
+        )
+
+    def _note_content(self, snapshot: Snapshot, warnings: tuple[Warned, ...]) -> None:
+        self._state = _replace(
+            self._state,
+            left_out={warned.kind: warned.count for warned in warnings},
+            own=self._own_fault(snapshot),
+        )
+        self._say("own", self._state.own)
+        for kind in {warned.kind for warned in warnings} | {
+            kind.removeprefix("left out: ") for kind in self._warned if kind.startswith("left out: ")
+        }:
+            text = next((warned.text for warned in warnings if warned.kind == kind), "")
+            self._say(f"left out: {kind}", text)
+
+    def _own_fault(self, snapshot: Snapshot) -> str:
+        """What is wrong with this node's own listing: others cannot reach it then."""
+        for operator in snapshot.operators:
+            if operator.address == self._operator:
+                if operator.domain == self._url:
+                    return ""
+                return f"the registry lists this node at {operator.domain}, node.url is {self._url}"
+        return f"the registry does not list this node's operator {self._operator}: nobody can reach it"
+
+    def _compared(self, before: Records, after: Records) -> None:
+        keys = {key for key in before.keys() | after.keys() if _other(before.get(key), after.get(key))}
+        self._state = _replace(self._state, differences=self._state.differences + len(keys))
+        if keys:
+            logs.get().error(
+                "a full reading differs from what events had told", differences=len(keys), first=min(keys)
+            )
+
+    def _failed(self, endpoint: Endpoint, error: RpcError) -> None:
+        self.endpoints.failed(endpoint, error)
+        self._state = _replace(self._state, error=str(error))
+        self._say("endpoint", str(error))
+
+    def _say(self, what: str, text: str) -> None:
+        """Logs a fault when it begins or changes, and its end."""
+        if self._warned.get(what, "") == text:
+            return
+        self._warned[what] = text
+        if text:
+            logs.get().error("the mirror of the registry has a fault", what=what, text=text)
+        else:
+            logs.get().info("the mirror of the registry is rid of a fault", what=what)
+
+
+_replace = msgspec.structs.replace
+
+
+def _by_number(number: int) -> rpc.Call:
+    return "eth_getBlockByNumber", (hex(number), False)
+
+
+def _other(before: Record | None, after: Record | None) -> bool:
+    return before != after and not (records.is_blank(before) and records.is_blank(after))
+
+
+def _blocks_read(found: Found, new: Iterable[Key]) -> dict[int, _Read]:
+    """The blocks of a range for the ring: each certain one with the events up to it."""
+    left = dict.fromkeys(new)
+    blocks: dict[int, _Read] = {}
+    start = 0
+    for block in found.blocks:
+        keys = tuple(dict.fromkeys(log.key for log in found.logs if start <= log.block <= block.number))
+        first = tuple(key for key in keys if key in left)
+        for key in first:
+            del left[key]
+        if keys or block is found.blocks[-1]:
+            blocks[block.number] = _Read(block.hash, keys, first)
+        start = block.number + 1
+    return blocks
+
+
+def _trimmed(ring: Mapping[int, _Read], newest: int) -> dict[int, _Read]:
+    return {number: block for number, block in ring.items() if number > newest - RING_BLOCKS}
+
+
+def _progress(base: _Base | None, found: _Next, cursor: Cursor) -> Progress:
+    """What is to be written: everything after a full reading, else what is new or other or gone."""
+    whole = base is None or found.whole
+    before: Mapping[Key, Record] = {} if base is None or whole else base.records
+    places = dict(base.positions) if base is not None and not whole else {}
+    following = max(places.values(), default=-1) + 1
+    for key in found.again:
+        places.pop(key, None)
+    changes: dict[RecordKey, tuple[int, str] | None] = {}
+    if found.records is not before:
+        for key, record in found.records.items():
+            if before.get(key) == record and key in places:
+                continue
+            place = places.get(key, following)
+            following = max(following, place + 1)
+            changes[key] = (place, records.to_text(record))
+        changes |= {key: None for key in before if key not in found.records}
+    old_ring = {} if base is None else base.ring
+    ring = _trimmed(found.ring, found.block.number)
+    fresh = [number for number in ring if old_ring.get(number) != ring[number]]
+    gone = [number for number in old_ring if number not in found.ring]
+    since = 0 if whole else min([*fresh, *gone], default=found.block.number + 1)
+    return Progress(
+        cursor,
+        [RingBlock(number, read.hash, _keys_to(read)) for number, read in ring.items() if number >= since],
+        since,
+        found.block.number - RING_BLOCKS + 1,
+        changes,
+        whole,
+    )
+
+
+def _keys_to(read: _Read) -> str:
+    return orjson.dumps([read.keys, read.new]).decode()
+
+
+def _read_from(block: RingBlock) -> _Read:
+    keys, new = orjson.loads(block.keys)
+    return _Read(block.hash, tuple(map(tuple, keys)), tuple(map(tuple, new)))
+
+
+def _keys_from(text: str) -> list[Key]:
+    return [(kind, whose) for kind, whose in orjson.loads(text)]
