@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tools_found import Anvil, find_anvil, run_anvil
+from tools_found import REQUIRED, Anvil, find_anvil, run_anvil
 
 ROOT = Path(__file__).parents[1]
-REQUIRED = os.environ.get("OCN_FAST_REQUIRE_TOOLS") == "1"
 
 
 def _missing(reason: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 from eth_account import Account
 from web3 import Web3
 from web3.exceptions import ContractLogicError
-from web3.providers.base import JSONBaseProvider
 
+from in_process import InProcess
 from ocn_fast.chain.machine import Machine
 from ocn_fast.chain.methods import BATCH, Methods
 from ocn_fast.registry import contracts
@@ -19,17 +19,6 @@ from tools_found import JsonRpcError
 
 CHAIN_ID = 9
 ETHER = 10**18
-
-
-class InProcess(JSONBaseProvider):
-    """Gives the requests of web3.py to a machine of this process, as the bytes that a server would get."""
-
-    def __init__(self, methods: Methods) -> None:
-        super().__init__()
-        self._methods = methods
-
-    def make_request(self, method: Any, params: Any) -> Any:
-        return self.decode_rpc_response(self._methods.answer(self.encode_rpc_request(method, params)))
 
 
 class Chain:
