@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools_found import REQUIRED, Anvil, find_anvil, run_anvil
+from tools_found import MODULES, REQUIRED, Anvil, find_anvil, run_anvil
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,12 +58,28 @@ def shared() -> Path:
     return folder.resolve()
 
 
+def _install_packages(tool: Callable[[str], str]) -> None:
+    """The npm packages of `tests/interop`."""
+    command = [tool("npm"), "--prefix", str(ROOT / "tests/interop"), "ci", "--no-audit", "--no-fund"]
+    subprocess.run(command, check=True, timeout=100)
+
+
+@pytest.fixture(scope="session")
+def ocn_registry(tool: Callable[[str], str]) -> Path:
+    """The folder of the public registry tool: `OCN_FAST_OCN_REGISTRY`, or as installed, as for Anvil."""
+    folder = Path(os.environ.get("OCN_FAST_OCN_REGISTRY", MODULES / "@shareandcharge/ocn-registry"))
+    if not folder.is_dir() and REQUIRED:
+        _install_packages(tool)
+    if not folder.is_dir():
+        _missing("the package ocn-registry is not installed: make interop, or OCN_FAST_OCN_REGISTRY")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def anvil_program(tool: Callable[[str], str]) -> str:
     """The path of Anvil. In CI the npm packages are installed now, elsewhere `make interop` does it."""
     if find_anvil() is None and REQUIRED:
-        command = [tool("npm"), "--prefix", str(ROOT / "tests/interop"), "ci", "--no-audit", "--no-fund"]
-        subprocess.run(command, check=True, timeout=100)
+        _install_packages(tool)
     program = find_anvil()
     if program is None:
         _missing("Anvil is not installed: make interop, or name it in OCN_FAST_ANVIL")

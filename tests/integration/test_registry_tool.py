@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registry_tool import COMMANDS, Deployed, Key, Tool, bytecodes, deploy
 
 from ocn_fast import keyfiles
 from ocn_fast.errors import TransactionError
 from ocn_fast.registry import networks, raw, transactions
+from registry_tool import COMMANDS, Deployed, Key, Tool, deploy, our_bytecodes, published_bytecodes
 from tools_found import run_anvil
 
 NODE = "https://node.example.org"
@@ -25,10 +25,10 @@ def registries(
     request: pytest.FixtureRequest, anvil_program: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployed]:
     """A chain with the contracts of ours, then one with those of the published package."""
-    codes = bytecodes(request.param)
-    if codes is None:
-        text = "the package ocn-registry is not installed: make interop, or OCN_FAST_OCN_REGISTRY"
-        pytest.fail(text) if os.environ.get("OCN_FAST_REQUIRE_TOOLS") == "1" else pytest.skip(text)
+    if request.param == "ours":
+        codes = our_bytecodes()
+    else:
+        codes = published_bytecodes(request.getfixturevalue("ocn_registry"))
     with run_anvil(anvil_program) as anvil:
         yield deploy(anvil, tmp_path_factory.mktemp("keys"), codes)
 

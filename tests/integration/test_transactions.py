@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from registry_tool import Deployed, bytecodes, deploy
 
 from ocn_fast.errors import RpcError, TransactionError
 from ocn_fast.registry import contracts, transactions
 from ocn_fast.registry.transactions import Chain, Progress, direct, revert_reason
+from registry_tool import Deployed, deploy, our_bytecodes
 from tools_found import Anvil
 
 StartAnvil = Callable[..., Anvil]
@@ -19,9 +19,7 @@ StartAnvil = Callable[..., Anvil]
 @pytest.fixture
 def deployed(start_anvil: StartAnvil, tmp_path: Path) -> Deployed:
     """A chain with our contracts."""
-    codes = bytecodes("ours")
-    assert codes is not None
-    return deploy(start_anvil(), tmp_path, codes)
+    return deploy(start_anvil(), tmp_path, our_bytecodes())
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ import typer.main
 from ocn_fast import _native
 from ocn_fast.cli import app, main
 from ocn_fast.registry import contracts, transactions
-from tools_found import MODULES, Anvil
+from tools_found import Anvil
 
 COMMANDS = typer.main.get_command(app)
-PACKAGE = "@shareandcharge/ocn-registry"
 
 
 @dataclass(frozen=True)
@@ -129,15 +127,14 @@ class Tool:
         return key
 
 
-def bytecodes(whose: str) -> tuple[bytes, bytes] | None:
-    """Registry and Permissions of `ours` or of the published package; None if that is not installed."""
-    if whose == "ours":
-        return contracts.registry().bytecode, contracts.permissions().bytecode
-    folder = Path(os.environ.get("OCN_FAST_OCN_REGISTRY", MODULES / PACKAGE))
-    file = folder / "contract.defs.local.json"
-    if not file.is_file():
-        return None
-    found = json.loads(file.read_text())
+def our_bytecodes() -> tuple[bytes, bytes]:
+    """What creates our Registry and Permissions."""
+    return contracts.registry().bytecode, contracts.permissions().bytecode
+
+
+def published_bytecodes(package: Path) -> tuple[bytes, bytes]:
+    """What creates the contracts of the public registry tool."""
+    found = json.loads((package / "contract.defs.local.json").read_text())
     registry, permissions = (
         bytes.fromhex(found[name]["bytecode"].removeprefix("0x")) for name in ("Registry", "Permissions")
     )
