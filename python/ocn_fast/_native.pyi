@@ -141,8 +141,8 @@ class Node:
         """Delivers everything that has completed: resolves awaitables, hands out SQL work. Never blocks."""
 
     def admit(self, scope: dict[str, Any]) -> Gate:
-        """Reads the head of a request from an ASGI HTTP scope (with `raw_path`), authenticates its sender
-        and books room for its body. Takes microseconds and awaits nothing."""
+        """Reads the head of a request from an ASGI HTTP scope (with `raw_path`), authenticates its sender (a
+        platform by its token, a node by its signature) and books room for its body. Takes microseconds and awaits nothing."""
 
     def unavailable(self, scope: dict[str, Any]) -> Reply:
         """The refusal 503/3000 for a request that cannot be judged while the store does not answer."""
@@ -168,7 +168,9 @@ class Node:
         runs to its end.
         """
 
-    def resume(self, id: int, payload: bytes | None, error: Literal["unavailable", "full"] | None) -> None:
+    def resume(
+        self, id: int, payload: bytes | None, error: Literal["unavailable", "full", "taken"] | None
+    ) -> None:
         """Answers the SQL work of that id: JSON or None, or why it was not done. Late answers are
         ignored."""
 
@@ -233,5 +235,5 @@ class Reply:
         """`http.response.body`: the whole body."""
 
     @property
-    def stale(self) -> Literal["token", "receiver"] | None:
+    def stale(self) -> Literal["token", "sender", "receiver"] | None:
         """Set where this worker's table may only be behind: what it did not know."""

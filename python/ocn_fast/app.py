@@ -1,8 +1,8 @@
 """The application of one worker: the hot door, and everything else behind Starlette.
 
 `create` is the factory that the server calls in each worker. Paths of functional and custom modules go to the
-relay before any routing happens; versions, credentials, rules, the admin API and health are ordinary routes.
-Nothing imports this file.
+relay before any routing happens, and so does what other nodes bring; versions, credentials, rules, the admin
+API and health are ordinary routes. Nothing imports this file.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from ocn_fast.http.relay import RelayDoor
 from ocn_fast.node import NodeService
 
 _RELAYED = (
+    "/ocn/relay/",
     "/ocpi/sender/",
     "/ocpi/receiver/",
     "/ocpi/custom/",

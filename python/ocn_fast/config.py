@@ -71,10 +71,16 @@ class Node(msgspec.Struct, frozen=True):
             "", "Allows what only a development set-up needs: http, loopback, published keys, weak policies."
         ),
     ] = False
-    clock_skew_s: Annotated[int, _count("s", "How far the clock of another node may be off.", 0, 120)] = 60
     show_software: Annotated[bool, _is("", "Whether `node-info` names this software and its version.")] = (
         False
     )
+    replay_entries: Annotated[
+        int, _count("per worker", "Messages of other nodes remembered, so that none is taken twice.")
+    ] = 262_144
+    clock_skew_s: Annotated[int, _count("s", "How far the clock of another node may be off.", 0, 120)] = 60
+    dialect_ttl_s: Annotated[
+        int, _count("s", "How long it is believed what protocol another node speaks.", most=86_400)
+    ] = 3_600
 
 
 class Http(msgspec.Struct, frozen=True):
@@ -159,6 +165,12 @@ class Relay(msgspec.Struct, frozen=True):
         int, _count("ms", "Time to connect to a receiver, TLS included.", most=3_600_000)
     ] = 5_000
     deadline_ms: Annotated[int, _count("ms", "Time for a receiver's whole answer.", most=3_600_000)] = 12_000
+    node_deadline_ms: Annotated[
+        int,
+        _count(
+            "ms", "The same through another node; more than `deadline_ms`, for its own ends first.", most=120_000
+        ),
+    ] = 15_000
     idle_ms: Annotated[
         int, _count("ms", "How long an unused connection to a receiver is kept.", most=3_600_000)
     ] = 15_000
@@ -691,12 +703,19 @@ def _check(settings: Settings, origins: Mapping[str, str]) -> None:
                 f"{greater} = {settings.get(greater)}",
             )
     relay, grace_ms = settings.relay, settings.shutdown.grace_s * 1_000
-    if grace_ms < relay.deadline_ms:
-        given = "shutdown.grace_s" if origins["shutdown.grace_s"] != "default" else "relay.deadline_ms"
+    if relay.node_deadline_ms <= relay.deadline_ms:
+        longer = origins["relay.node_deadline_ms"] != "default"
+        raise wrong(
+            "relay.node_deadline_ms" if longer else "relay.deadline_ms",
+            f"contradiction: relay.node_deadline_ms = {relay.node_deadline_ms} must exceed "
+            f"relay.deadline_ms = {relay.deadline_ms}",
+        )
+    if grace_ms < relay.node_deadline_ms:
+        given = "shutdown.grace_s" if origins["shutdown.grace_s"] != "default" else "relay.node_deadline_ms"
         raise wrong(
             given,
             f"contradiction: shutdown.grace_s = {settings.shutdown.grace_s} ends before "
-            f"relay.deadline_ms = {relay.deadline_ms} does",
+            f"relay.node_deadline_ms = {relay.node_deadline_ms} does",
         )
     if (settings.http.tls_cert_file is None) != (settings.http.tls_key_file is None):
         raise wrong(

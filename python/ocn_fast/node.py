@@ -22,7 +22,7 @@ from ocn_fast._native import Gate as Gate  # the doors handle these two
 from ocn_fast._native import Reply as Reply
 from ocn_fast.config import Settings
 from ocn_fast.errors import StoreError, StoreFull, StoreUnavailable
-from ocn_fast.store import Link, Store
+from ocn_fast.store import Link, LinkTaken, Store
 
 LAST_SEEN_S = 5.0
 """How often it is written down when platforms were last seen."""
@@ -39,6 +39,7 @@ REMEMBERED = 4_096
 
 _NAMED_BY: dict[str, tuple[bytes, ...]] = {
     "token": (b"authorization",),
+    "sender": (b"ocpi-from-country-code", b"ocpi-from-party-id", b"signature-input"),
     "receiver": (b"ocpi-to-country-code", b"ocpi-to-party-id"),
 }
 
@@ -118,9 +119,9 @@ class NodeService:
         """See `_native.Node.unavailable`."""
         return self._native.unavailable(scope)
 
-    async def refresh(self, what: Literal["token", "receiver"], scope: dict[str, Any]) -> bool:
-        """Whether a message that was refused for an unknown token or receiver should be tried again: the
-        table was behind and no longer is.
+    async def refresh(self, what: Literal["token", "sender", "receiver"], scope: dict[str, Any]) -> bool:
+        """Whether a message that was refused for an unknown token, sender or receiver should be tried again:
+        the table was behind and no longer is.
 
         Raises StoreUnavailable where it cannot be known: what may exist is never called unknown.
         """
@@ -184,11 +185,13 @@ class NodeService:
 
     async def _do(self, work_id: int, verb: str, payload: bytes) -> None:
         answer: bytes | None = None
-        error: Literal["unavailable", "full"] | None = None
+        error: Literal["unavailable", "full", "taken"] | None = None
         try:
             answer = await self._sql(verb, payload)
         except StoreFull:
             error = "full"
+        except LinkTaken:
+            error = "taken"
         except StoreError:
             error = "unavailable"
         except Exception:  # noqa: BLE001

@@ -7,17 +7,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ocn_fast.errors import StoreFull
 from ocn_fast.store import schema
-from ocn_fast.store.records import Link
+from ocn_fast.store.records import Link, LinkTaken
 
 SWEEP_ROWS = 500
 """Expired rows removed in one transaction, so that no writer waits long for a sweep."""
 
 
 async def reserve(connection: AsyncConnection, link: Link, *, per_platform: int, now: int) -> None:
-    """Writes a link down. Raises StoreFull if its platform holds `per_platform` live ones, StoreConflict if
-    the platform has gone.
+    """Writes a link down. Raises LinkTaken if there is one of that id, expired or not, StoreFull if its
+    platform holds `per_platform` live ones, StoreConflict if the platform has gone.
     """
     table = schema.links
+    if (await connection.execute(select(table.c.id).where(table.c.id == link.id))).first() is not None:
+        raise LinkTaken(f"link {link.id}")
     live = select(func.count()).where(table.c.platform_id == link.platform, table.c.expires_at > now)
     if (await connection.execute(live)).scalar_one() >= per_platform:
         raise StoreFull(f"platform {link.platform} holds {per_platform} live links (links.per_platform)")

@@ -22,6 +22,10 @@ class PartyTaken(StoreConflict):
         super().__init__(f"party {party.country_code}/{party.party_id} belongs to another platform")
 
 
+class LinkTaken(StoreConflict):
+    """There is a link of that id: another node chose an id that was used before."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Party:
     """A party's id, in upper case."""

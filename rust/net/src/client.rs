@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use ocn_core::relay::ports::{Answer, Departure, Outbound, Outgoing, SendError};
+use ocn_core::relay::ports::{Answer, Departure, Outbound, Outgoing, Owner, SendError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::dial::Dialer;
@@ -164,7 +164,7 @@ impl Client {
             target: &target,
         };
         let departure = Departure::default();
-        let _seat = self.0.enter(0, &target)?;
+        let _seat = self.0.enter(Owner::Platform(0), &target)?;
         let mut link = self.0.open(&target, until).await?;
         exchange(
             &mut link,
@@ -192,7 +192,7 @@ impl Outbound for Client {
             body: request.body,
             target: &target,
         };
-        let seat = self.0.enter(request.platform, &target)?;
+        let seat = self.0.enter(request.owner, &target)?;
         while let Some(mut link) = seat.take() {
             if !link.is_usable().await {
                 continue;
@@ -247,9 +247,9 @@ impl Inner {
         Collected::new(&self.room, response_bytes)
     }
 
-    fn enter(&self, platform: i64, target: &Target) -> Result<Seat, SendError> {
+    fn enter(&self, owner: Owner, target: &Target) -> Result<Seat, SendError> {
         self.pool
-            .enter((platform, target.origin.clone()))
+            .enter((owner, target.origin.clone()))
             .map_err(SendError::NotSent)
     }
 

@@ -2,7 +2,7 @@
 //! and never claims "not sent" of a request of which a byte was written.
 //!
 //! Start reading at [`Client`]. `target` says what may be called, `dial` opens connections, `link` speaks HTTP
-//! over one of them, `pool` keeps them apart per platform and origin.
+//! over one of them, `pool` keeps them apart per owner and origin.
 #![forbid(unsafe_code)]
 
 mod address;

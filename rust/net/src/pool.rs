@@ -1,16 +1,18 @@
-//! Unused connections and the count of used ones, per platform and origin. A connection never changes platforms:
-//! an answer that a hostile receiver sends too late or too long cannot reach another's request (`safety.md` F38).
+//! Unused connections and the count of used ones, per owner (platform or node) and origin. A connection never
+//! changes owners: an answer that a hostile receiver sends too late or too long cannot reach another's request
+//! (`safety.md` F38).
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use ocn_core::relay::ports::Owner;
 use tokio::time::{Instant, sleep};
 
 use crate::link::Link;
 use crate::text;
 
-/// Whom a connection belongs to: platform id and origin.
-pub(crate) type Key = (i64, String);
+/// Whom a connection belongs to, and the origin it leads to.
+pub(crate) type Key = (Owner, String);
 
 pub(crate) struct Pool {
     state: Mutex<State>,

@@ -117,6 +117,7 @@ pub(crate) fn send_messages(py: Python<'_>, reply: &Reply) -> PyResult<(Py<PyDic
 pub(crate) fn stale(stale: Stale) -> &'static str {
     match stale {
         Stale::Token => "token",
+        Stale::Sender => "sender",
         Stale::Receiver => "receiver",
     }
 }

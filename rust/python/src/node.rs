@@ -269,7 +269,12 @@ impl Node {
             None => Ok(payload),
             Some("unavailable") => Err(JournalError::Unavailable),
             Some("full") => Err(JournalError::Full),
-            Some(_) => return Err(PyValueError::new_err("expected 'unavailable' or 'full'")),
+            Some("taken") => Err(JournalError::Taken),
+            Some(_) => {
+                return Err(PyValueError::new_err(
+                    "expected 'unavailable', 'full' or 'taken'",
+                ));
+            }
         };
         // Late answers find nobody: the message has got its own by then.
         self.opened()?.ports.journal.resume(id, result);

@@ -1,4 +1,5 @@
-//! `authenticate`: token C names a platform, `OCPI-from-*` one of its parties; only then is the body awaited.
+//! `authenticate`: token C names a platform and `OCPI-from-*` one of its parties, or a node's signature its
+//! operator, who speaks for the party; only then is the body awaited.
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -8,20 +9,24 @@ use sha2::{Digest as _, Sha256};
 
 use super::Walk;
 use super::error::{Kind, Refusal};
+use super::home::Home;
 use super::message::Stale;
 use super::node::Booking;
-use super::parse::{Address, Envelope, Method};
+use super::parse::{Address, Door, Envelope, Method};
+use super::peer::{self, Once};
 use super::ports::{Body, BodyError, Clock as _, Ports};
 use super::record::Stage;
 use crate::json;
 use crate::ocpi::{InterfaceRole, Module, Party};
-use crate::table::{Platform, PlatformStatus, Table};
+use crate::table::{InFlight, Platform, PlatformStatus, Table};
 
-/// Who sends: a platform and the party of it in whose name.
+/// Who sends: the party, and the platform or node that speaks for it.
 pub(super) struct Sender {
-    pub(super) platform: Arc<Platform>,
+    pub(super) home: Home,
     pub(super) party: Party,
     pub(super) address: Address,
+    /// By what a node's message is told from one that was here before.
+    pub(super) once: Option<Once>,
 }
 
 /// A message whose sender is known and whose body is here.
@@ -35,18 +40,30 @@ pub(super) struct Message {
 /// Bookings of one message.
 pub(super) struct Held {
     _in_flight: Booking,
+    _of_sender: InFlight,
     _bytes: Booking,
 }
 
-/// Finds the sending platform and party.
-///
-/// The same refusal for every token that is not known, so that nothing can be learnt from it
-/// (`safety.md` A46, A51, A54; invariant I06).
+/// Finds the sending party and who speaks for it (invariant I06).
 pub(super) fn authenticate<P: Ports>(
     walk: &mut Walk<'_, P>,
     envelope: &Envelope,
 ) -> Result<Sender, Refusal> {
     walk.enter(Stage::Authenticate);
+    let sender = match &envelope.door {
+        Door::Party => by_token(walk, envelope)?,
+        Door::Node(proof) => peer::authenticate(walk, envelope, proof)?,
+    };
+    walk.record.from = Some(sender.party);
+    walk.requester.address = Some(sender.address.clone());
+    Ok(sender)
+}
+
+/// Finds the sending platform and party.
+///
+/// The same refusal for every token that is not known, so that nothing can be learnt from it
+/// (`safety.md` A46, A51, A54).
+fn by_token<P: Ports>(walk: &mut Walk<'_, P>, envelope: &Envelope) -> Result<Sender, Refusal> {
     let now = walk.ports.clock().unix_millis();
     let platform = envelope
         .authorization
@@ -83,12 +100,11 @@ pub(super) fn authenticate<P: Ports>(
             "Could not find role on sending platform using OCPI-from-* headers",
         ));
     }
-    walk.record.from = Some(address.party);
-    walk.requester.address = Some(address.clone());
     Ok(Sender {
-        platform,
+        home: Home::Platform(platform),
         party: address.party,
         address,
+        once: None,
     })
 }
 
@@ -101,18 +117,20 @@ pub(super) async fn receive<P: Ports>(
 ) -> Result<Message, Refusal> {
     let busy = || Refusal::new(Kind::Overloaded, "the hub is at its limit");
     let in_flight = walk.node.begin().ok_or_else(busy)?;
+    let of_sender = sender
+        .home
+        .live()
+        .enter_as_sender(walk.node.settings.limits.in_flight_per_platform)
+        .ok_or_else(|| {
+            Refusal::new(
+                Kind::TooManyRequests,
+                "too many requests of this platform or node are in work",
+            )
+        })?;
     let bytes = walk
         .node
         .book(envelope.content_length.unwrap_or(0))
         .ok_or_else(busy)?;
-    if sender.platform.live.in_flight_as_sender()
-        >= walk.node.settings.limits.in_flight_per_platform
-    {
-        return Err(Refusal::new(
-            Kind::TooManyRequests,
-            "too many requests of this platform are in work",
-        ));
-    }
     let body = body.read().await.map_err(|error| match error {
         BodyError::Gone => Refusal::new(Kind::Gone, "the requester hung up"),
         BodyError::Slow => Refusal::new(Kind::BodyCutOff, "the body did not arrive in time"),
@@ -126,12 +144,16 @@ pub(super) async fn receive<P: Ports>(
         ));
     }
     walk.record.request_bytes = body.len();
+    if let Door::Node(proof) = &envelope.door {
+        peer::check_body(proof, &body)?;
+    }
     check_body(walk, &envelope, &body)?;
     Ok(Message {
         envelope,
         body,
         held: Held {
             _in_flight: in_flight,
+            _of_sender: of_sender,
             _bytes: bytes,
         },
     })

@@ -36,10 +36,27 @@ impl Refusal {
     }
 }
 
+/// How the texts of hub-made 3000 and 4000 end, in the order of [`Delivery`].
+pub(super) const VERDICTS: [&str; 3] = [
+    " [not delivered]",
+    " [may have been delivered]",
+    " [answered by the receiver]",
+];
+
+/// Who reads an answer of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// A party that speaks this version, if it is known.
+    Party(Option<Version>),
+    Node,
+}
+
 macro_rules! kinds {
-    ($($name:ident $label:literal $http:literal $status:ident $delivery:ident;)*) => {
+    ($($name:ident $label:literal $http:literal $status:ident $delivery:ident
+       | $node_http:literal $node_status:ident;)*) => {
         /// Kinds of refusal. The label is the metric's; one line is one row of the table
-        /// `HTTP / OCPI / verdict` (`ocpi-hub.md` 2.9, `safety.md` section 0).
+        /// `HTTP / OCPI / verdict | HTTP / OCPI towards a node` (`ocpi-hub.md` 2.9, `safety.md`
+        /// section 0, `ocn-relay.md` 7).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Kind { $($name),* }
@@ -54,13 +71,22 @@ macro_rules! kinds {
             }
 
             /// HTTP status of the answer.
-            pub fn http(self) -> u16 {
-                match self { $(Self::$name => $http),* }
+            pub fn http(self, audience: Audience) -> u16 {
+                match audience {
+                    Audience::Party(_) => match self { $(Self::$name => $http),* },
+                    Audience::Node => match self { $(Self::$name => $node_http),* },
+                }
             }
 
-            /// OCPI status of the answer.
-            pub fn status(self) -> Status {
-                match self { $(Self::$name => Status::$status),* }
+            /// OCPI status of the answer. Towards a party of 2.2 there is no 4000: it came with 2.2.1.
+            pub fn status(self, audience: Audience) -> Status {
+                match audience {
+                    Audience::Party(version) => match (match self { $(Self::$name => Status::$status),* }, version) {
+                        (Status::HUB_ERROR, Some(Version::V2_2)) => Status::SERVER_ERROR,
+                        (status, _) => status,
+                    },
+                    Audience::Node => match self { $(Self::$name => Status::$node_status),* },
+                }
             }
 
             /// What may have become of the message.
@@ -73,69 +99,62 @@ macro_rules! kinds {
 
 kinds! {
     // what the requester sent
-    Malformed            "malformed"              400 INVALID_PARAMETERS No;
-    BodyCutOff           "body_cut_off"           408 INVALID_PARAMETERS No;
-    BodyTooLarge         "body_too_large"         413 INVALID_PARAMETERS No;
-    TargetTooLong        "target_too_long"        414 INVALID_PARAMETERS No;
-    ContentCoding        "content_coding"         415 INVALID_PARAMETERS No;
-    NoSuchPath           "no_such_path"           404 CLIENT_ERROR No;
-    NoSuchMethod         "no_such_method"         405 CLIENT_ERROR No;
-    Unauthorized         "unauthorized"           401 INVALID_PARAMETERS No;
-    ForeignSender        "foreign_sender"         403 INVALID_PARAMETERS No;
-    SenderSuspended      "sender_suspended"       403 CLIENT_ERROR No;
+    Malformed            "malformed"              400 INVALID_PARAMETERS No    | 400 INVALID_PARAMETERS;
+    BodyCutOff           "body_cut_off"           408 INVALID_PARAMETERS No    | 408 INVALID_PARAMETERS;
+    BodyTooLarge         "body_too_large"         413 INVALID_PARAMETERS No    | 413 INVALID_PARAMETERS;
+    TargetTooLong        "target_too_long"        414 INVALID_PARAMETERS No    | 414 INVALID_PARAMETERS;
+    ContentCoding        "content_coding"         415 INVALID_PARAMETERS No    | 415 INVALID_PARAMETERS;
+    NoSuchPath           "no_such_path"           404 CLIENT_ERROR No          | 404 CLIENT_ERROR;
+    NoSuchMethod         "no_such_method"         405 CLIENT_ERROR No          | 405 CLIENT_ERROR;
+    Unauthorized         "unauthorized"           401 INVALID_PARAMETERS No    | 401 INVALID_PARAMETERS;
+    NodeSignature        "node_signature"         401 INVALID_PARAMETERS No    | 401 INVALID_PARAMETERS;
+    ForeignSender        "foreign_sender"         403 INVALID_PARAMETERS No    | 403 INVALID_PARAMETERS;
+    SenderSuspended      "sender_suspended"       403 CLIENT_ERROR No          | 403 CLIENT_ERROR;
     // where it should go
-    UnknownReceiver      "unknown_receiver"       200 UNKNOWN_RECEIVER No;
-    NotConnected         "not_connected"          200 CONNECTION_PROBLEM No;
-    NotOffered           "not_offered"            200 HUB_ERROR No;
-    RuleForbids          "rule_forbids"           200 CLIENT_ERROR No;
-    ReceiverBusy         "receiver_busy"          200 CONNECTION_PROBLEM No;
+    UnknownReceiver      "unknown_receiver"       200 UNKNOWN_RECEIVER No      | 404 UNKNOWN_RECEIVER;
+    NotConnected         "not_connected"          200 CONNECTION_PROBLEM No    | 502 CONNECTION_PROBLEM;
+    NotOffered           "not_offered"            200 HUB_ERROR No             | 404 HUB_ERROR;
+    RuleForbids          "rule_forbids"           200 CLIENT_ERROR No          | 403 CLIENT_ERROR;
+    ReceiverBusy         "receiver_busy"          200 CONNECTION_PROBLEM No    | 503 CONNECTION_PROBLEM;
     // what it says
-    Signature            "signature"              200 INVALID_PARAMETERS No;
-    BadParameter         "bad_parameter"          200 INVALID_PARAMETERS No;
-    UnknownLink          "unknown_link"           404 UNKNOWN_LOCATION No;
+    Signature            "signature"              200 INVALID_PARAMETERS No    | 400 INVALID_PARAMETERS;
+    BadParameter         "bad_parameter"          200 INVALID_PARAMETERS No    | 400 INVALID_PARAMETERS;
+    NoTime               "no_time"                200 CONNECTION_PROBLEM No    | 504 CONNECTION_PROBLEM;
+    Duplicate            "duplicate"              200 INVALID_PARAMETERS No    | 400 INVALID_PARAMETERS;
+    UnknownLink          "unknown_link"           404 UNKNOWN_LOCATION No      | 404 UNKNOWN_LOCATION;
     // what this node can bear
-    TooManyRequests      "too_many_requests"      429 CLIENT_ERROR No;
-    Overloaded           "overloaded"             503 SERVER_ERROR No;
-    StoreUnavailable     "store_unavailable"      503 SERVER_ERROR No;
-    Internal             "internal"               500 SERVER_ERROR No;
-    InternalAfterSending "internal_after_sending" 500 SERVER_ERROR Maybe;
+    TooManyRequests      "too_many_requests"      429 CLIENT_ERROR No          | 503 CONNECTION_PROBLEM;
+    Overloaded           "overloaded"             503 SERVER_ERROR No          | 503 CONNECTION_PROBLEM;
+    StoreUnavailable     "store_unavailable"      503 SERVER_ERROR No          | 503 SERVER_ERROR;
+    Internal             "internal"               500 SERVER_ERROR No          | 500 SERVER_ERROR;
+    InternalAfterSending "internal_after_sending" 500 SERVER_ERROR Maybe       | 500 SERVER_ERROR;
     // what the receiver did
-    NoConnection         "no_connection"          200 CONNECTION_PROBLEM No;
-    NoAnswer             "no_answer"              200 TIMEOUT Maybe;
-    UnusableAnswer       "unusable_answer"        200 HUB_ERROR Yes;
-    TokenRefused         "token_refused"          200 CONNECTION_PROBLEM No;
-    AnswerSignature      "answer_signature"       200 SERVER_ERROR Yes;
+    NoConnection         "no_connection"          200 CONNECTION_PROBLEM No    | 502 CONNECTION_PROBLEM;
+    NoAnswer             "no_answer"              200 TIMEOUT Maybe            | 504 TIMEOUT;
+    UnusableAnswer       "unusable_answer"        200 HUB_ERROR Yes            | 502 HUB_ERROR;
+    TokenRefused         "token_refused"          200 CONNECTION_PROBLEM No    | 502 CONNECTION_PROBLEM;
+    AnswerSignature      "answer_signature"       200 SERVER_ERROR Yes         | 502 SERVER_ERROR;
+    // what the receiver's node did; messages of nodes never get that far
+    NoDialect            "no_dialect"             200 HUB_ERROR No             | 502 HUB_ERROR;
+    NodeStranger         "node_stranger"          200 CONNECTION_PROBLEM No    | 502 CONNECTION_PROBLEM;
+    NodeRefused          "node_refused"           200 CONNECTION_PROBLEM No    | 502 CONNECTION_PROBLEM;
     // the requester hung up in time
-    Gone                 "gone"                   499 CLIENT_ERROR No;
+    Gone                 "gone"                   499 CLIENT_ERROR No          | 499 CLIENT_ERROR;
 }
 
 impl Kind {
-    /// OCPI status towards a party of that version: 4000 exists since 2.2.1 only.
-    pub fn status_for(self, version: Option<Version>) -> Status {
-        match (self.status(), version) {
-            (Status::HUB_ERROR, Some(Version::V2_2)) => Status::SERVER_ERROR,
-            (status, _) => status,
-        }
-    }
-
     /// The words that end the text of hub-made 3000 and 4000 (`safety.md` section 0).
     pub fn verdict_suffix(self) -> Option<&'static str> {
-        matches!(self.status(), Status::SERVER_ERROR | Status::HUB_ERROR).then(|| {
-            match self.delivery() {
-                Delivery::No => " [not delivered]",
-                Delivery::Maybe => " [may have been delivered]",
-                Delivery::Yes => " [answered by the receiver]",
-            }
-        })
+        matches!(
+            self.status(Audience::Party(None)),
+            Status::SERVER_ERROR | Status::HUB_ERROR
+        )
+        .then(|| VERDICTS[self.delivery() as usize])
     }
 
     /// Seconds after which asking again makes sense.
-    pub fn retry_after(self) -> Option<u32> {
-        matches!(
-            self,
-            Self::TooManyRequests | Self::Overloaded | Self::StoreUnavailable
-        )
-        .then_some(1)
+    pub fn retry_after(self, audience: Audience) -> Option<u32> {
+        matches!(self.http(audience), 429 | 503).then_some(1)
     }
 }
 
@@ -145,33 +164,38 @@ mod tests {
 
     #[test]
     fn verdicts_agree_with_the_codes() {
-        for kind in Kind::ALL {
+        for (kind, audience) in Kind::ALL
+            .iter()
+            .flat_map(|kind| [Audience::Party(None), Audience::Node].map(|to| (kind, to)))
+        {
             let never = matches!(
-                kind.http(),
+                kind.http(audience),
                 401 | 403 | 404 | 405 | 408 | 413..=415 | 429 | 431 | 503
-            ) || (2000..3000).contains(&kind.status().0)
+            ) || (2000..3000).contains(&kind.status(audience).0)
                 || matches!(
-                    kind.status(),
+                    kind.status(audience),
                     Status::UNKNOWN_RECEIVER | Status::CONNECTION_PROBLEM
                 );
             if never {
                 assert_eq!(kind.delivery(), Delivery::No, "{}", kind.as_str());
             }
-            if kind.status() == Status::TIMEOUT {
+            if kind.status(audience) == Status::TIMEOUT {
                 assert_eq!(kind.delivery(), Delivery::Maybe, "{}", kind.as_str());
             }
         }
     }
 
     #[test]
+    fn a_node_is_never_refused_with_200() {
+        for kind in Kind::ALL {
+            assert!(kind.http(Audience::Node) >= 400, "{}", kind.as_str());
+        }
+    }
+
+    #[test]
     fn hub_error_is_server_error_towards_2_2() {
-        assert_eq!(
-            Kind::NotOffered.status_for(Some(Version::V2_2)),
-            Status::SERVER_ERROR
-        );
-        assert_eq!(
-            Kind::NotOffered.status_for(Some(Version::V2_2_1)),
-            Status::HUB_ERROR
-        );
+        let towards = |version| Kind::NotOffered.status(Audience::Party(Some(version)));
+        assert_eq!(towards(Version::V2_2), Status::SERVER_ERROR);
+        assert_eq!(towards(Version::V2_2_1), Status::HUB_ERROR);
     }
 }

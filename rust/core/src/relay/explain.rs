@@ -3,15 +3,19 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Walk;
-use super::error::Refusal;
+use super::dialect;
+use super::error::{Audience, Refusal};
+use super::home::Home;
 use super::node::Node;
-use super::parse::{Address, Envelope, Method};
+use super::parse::{Address, Door, Envelope, Method};
+use super::peer::PROTOCOL;
 use super::permit;
 use super::ports::{Departure, Ports};
 use super::record::{Record, Stage};
 use super::route;
 use super::seal;
 use crate::ocpi::{IdError, Module, Party};
+use crate::table::Speech;
 
 /// A message that somebody wonders about.
 #[derive(Debug, Clone, Deserialize)]
@@ -75,7 +79,12 @@ pub fn explain<P: Ports>(query: &Query, node: &Node, ports: &P) -> Result<Explan
                 passes: false,
                 says: refusal.text.to_string(),
             });
-            (Some(refusal.kind.http()), Some(refusal.kind.status().0))
+            let audience = match walk.record.door {
+                Some("node") => Audience::Node,
+                _ => Audience::Party(None),
+            };
+            let (http, status) = (refusal.kind.http(audience), refusal.kind.status(audience));
+            (Some(http), Some(status.0))
         }
     };
     Ok(Explanation {
@@ -98,6 +107,7 @@ fn envelope(query: &Query, to: Party) -> Result<Envelope, IdError> {
     };
     let suffix = query.path.trim_start_matches('/');
     Ok(Envelope {
+        door: Door::Party,
         method,
         version: None,
         module: Module::from_id(&query.module),
@@ -140,39 +150,22 @@ fn run<P: Ports>(
             says,
         })
     };
-    let sender = match walk.table.local_party(from) {
-        Some(platform) => {
-            walk.record.sender_platform = Some(platform.id);
-            passes(
-                Stage::Authenticate,
-                format!("{from} is a party of platform {}", platform.id),
-            );
-            Some(platform.clone())
-        }
-        None => {
-            passes(
-                Stage::Authenticate,
-                format!("{from} has no platform here: its token would be refused"),
-            );
-            None
-        }
-    };
-    let target = route::find(walk, to).map_err(|refusal| (Stage::Route, refusal))?;
-    passes(
-        Stage::Route,
-        format!(
-            "{to} is a party of platform {} on this node",
-            target.platform.id
-        ),
-    );
+    let (sender, says) = sender(walk, from);
+    passes(Stage::Authenticate, says);
+    let from_node = walk.record.door == Some("node");
+    let target = route::find(walk, to, from_node).map_err(|refusal| (Stage::Route, refusal))?;
+    passes(Stage::Route, destination(walk, to, &target.home));
     let endpoint = permit::allowed(walk, envelope, from, &target)
         .map_err(|refusal| (Stage::Permit, refusal))?;
-    let rule = walk.record.rule.unwrap_or("none");
-    passes(
-        Stage::Permit,
-        format!("connected; the receiver's rules ({rule}) allow it"),
-    );
-    let required = walk.node.settings.signatures.required || target.platform.rules.signatures;
+    let says = match (&target.home, walk.record.rule) {
+        (Home::Platform(_), rule) => {
+            let rule = rule.unwrap_or("none");
+            format!("connected; the receiver's rules ({rule}) allow it")
+        }
+        (Home::Node(_), _) => "the receiver's node applies the receiver's rules".to_owned(),
+    };
+    passes(Stage::Permit, says);
+    let required = walk.node.settings.signatures.required || target.home.demands_signatures();
     let signers = match walk.table.registered(from) {
         Some(party) => format!(
             "by {} (party) or {} (operator)",
@@ -186,7 +179,7 @@ fn run<P: Ports>(
         "a signature is not required"
     };
     let for_party = match sender {
-        Some(platform) if platform.sign_for_party => "; the node signs if there is none",
+        Some(home) if home.signs_for_party() => "; the node signs if there is none",
         _ => "",
     };
     passes(
@@ -201,4 +194,63 @@ fn run<P: Ports>(
         seal::describe(envelope, endpoint.as_deref()).into_owned(),
     );
     Ok(())
+}
+
+/// Who would have to bring a message of that party, and in what words.
+fn sender<P: Ports>(walk: &mut Walk<'_, P>, from: Party) -> (Option<Home>, String) {
+    if let Some(platform) = walk.table.local_party(from).cloned() {
+        walk.record.sender_platform = Some(platform.id);
+        let says = format!("{from} is a party of platform {}", platform.id);
+        return (Some(Home::Platform(platform)), says);
+    }
+    let operator = walk
+        .table
+        .registered(from)
+        .filter(|party| party.operator != walk.node.key.address())
+        .and_then(|party| walk.table.operator(&party.operator))
+        .filter(|operator| operator.base().is_some())
+        .cloned();
+    match operator {
+        Some(operator) => {
+            walk.record.door = Some("node");
+            walk.record.operator = Some(operator.address.to_string());
+            let says = format!(
+                "{from} is a party of the node {}, which has to sign the message",
+                operator.address
+            );
+            (Some(Home::Node(operator)), says)
+        }
+        None => (
+            None,
+            format!("{from} has no platform here: its token would be refused"),
+        ),
+    }
+}
+
+/// Where the receiver is reached; of another node what is known without asking it.
+fn destination<P: Ports>(walk: &Walk<'_, P>, to: Party, home: &Home) -> String {
+    let operator = match home {
+        Home::Platform(platform) => {
+            return format!("{to} is a party of platform {} on this node", platform.id);
+        }
+        Home::Node(operator) => operator,
+    };
+    let speaks = match dialect::remembered(walk, operator) {
+        Some(Speech::Relay3) => format!("speaks {PROTOCOL}"),
+        Some(Speech::Foreign) => "speaks no protocol of ours".to_owned(),
+        Some(Speech::Stranger(address)) => {
+            format!(
+                "is not what answers there: that is {}",
+                dialect::whose(address)
+            )
+        }
+        Some(Speech::Silent(_)) | None => {
+            "has not said lately what it speaks, and would be asked first".to_owned()
+        }
+    };
+    format!(
+        "{to} is a party of the node {} at {}, which {speaks}",
+        operator.address,
+        operator.base().unwrap_or_default()
+    )
 }

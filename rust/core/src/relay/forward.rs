@@ -1,6 +1,7 @@
-//! `forward`: to the receiver's endpoint with its token, once.
+//! `forward`: to the receiver's endpoint with its token, or to its node, once.
 use super::Walk;
 use super::error::{Kind, Refusal};
+use super::permit;
 use super::ports::{Answer, Clock as _, Outbound as _, Ports, SendError};
 use super::record::Stage;
 use super::route::Target;
@@ -20,8 +21,11 @@ pub(super) async fn forward<P: Ports>(
 ) -> Result<Answered, Refusal> {
     walk.enter(Stage::Forward);
     let Sealed { outgoing, sent, .. } = sealed;
+    let live = target.home.live();
+    if !live.may_try(walk.ports.clock().monotonic(), &walk.node.breaker) {
+        return Err(permit::broken());
+    }
     let result = walk.ports.outbound().send(outgoing, walk.departure).await;
-    let live = &target.platform.live;
     match result {
         Ok(_) | Err(SendError::Unusable(_)) => live.succeeded(),
         Err(SendError::NotSent(_) | SendError::MaybeSent(_)) => {

@@ -6,9 +6,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Walk;
-use super::error::{Kind, Refusal};
+use super::error::{Audience, Kind, Refusal};
 use super::message::Reply;
 use super::parse::Address;
+use super::peer::{self, Peer};
 use super::ports::{Clock as _, Ports};
 use super::record::{Delivery, Outcome};
 use crate::json;
@@ -25,6 +26,8 @@ pub(super) struct Requester {
     pub(super) authenticated: bool,
     /// Set when the requester signed: the form in which it reads signatures.
     pub(super) container: Option<Container>,
+    /// Set when another node brought the message.
+    pub(super) peer: Option<Peer>,
 }
 
 impl Requester {
@@ -39,6 +42,13 @@ impl Requester {
 
     pub(super) fn adopt_correlation_id(&mut self, id: Option<Bytes>) {
         self.correlation_id = id;
+    }
+
+    fn audience(&self) -> Audience {
+        match self.peer {
+            None => Audience::Party(self.version),
+            Some(_) => Audience::Node,
+        }
     }
 
     pub(super) fn request_id(&self) -> Option<String> {
@@ -87,7 +97,8 @@ pub(super) fn conclude<P: Ports>(
     walked: Result<Result<Reply, Refusal>, Box<dyn Any + Send>>,
 ) -> Reply {
     let refusal = match walked {
-        Ok(Ok(reply)) => {
+        Ok(Ok(mut reply)) => {
+            peer::sign_reply(walk, &mut reply, None);
             walk.record.outcome = Some(Outcome::Answered);
             walk.record.delivery = Some(Delivery::Yes);
             return reply;
@@ -116,6 +127,7 @@ pub(super) fn conclude<P: Ports>(
 /// The answer where the relay itself fell over: nothing is known of the message any more.
 pub fn broken(unix_millis: i64) -> Reply {
     let kind = Kind::InternalAfterSending;
+    let audience = Audience::Party(None);
     let text = format!(
         "internal error{}",
         kind.verdict_suffix().unwrap_or_default()
@@ -127,9 +139,10 @@ pub fn broken(unix_millis: i64) -> Reply {
             Bytes::from_static(kind.delivery().as_str().as_bytes()),
         ),
     ];
-    let body = Bytes::from(envelope_body(kind.status().0, &text, unix_millis));
+    let status = kind.status(audience);
+    let body = Bytes::from(envelope_body(status.0, &text, unix_millis));
     Reply {
-        status: kind.http(),
+        status: kind.http(audience),
         headers,
         body,
         stale: None,
@@ -138,7 +151,8 @@ pub fn broken(unix_millis: i64) -> Reply {
 
 fn refuse<P: Ports>(walk: &mut Walk<'_, P>, refusal: Refusal) -> Reply {
     let Refusal { kind, text, stale } = refusal;
-    let status = kind.status_for(walk.requester.version);
+    let audience = walk.requester.audience();
+    let status = kind.status(audience);
     let text = format!("{text}{}", kind.verdict_suffix().unwrap_or_default());
     let body = envelope_body(status.0, &text, walk.ports.clock().unix_millis());
     let signs = walk.requester.authenticated && kind != Kind::Unauthorized;
@@ -158,15 +172,17 @@ fn refuse<P: Ports>(walk: &mut Walk<'_, P>, refusal: Refusal) -> Reply {
         "ocn-delivery",
         Bytes::from_static(kind.delivery().as_str().as_bytes()),
     ));
-    if let Some(seconds) = kind.retry_after() {
+    if let Some(seconds) = kind.retry_after(audience) {
         headers.push(("retry-after", Bytes::from(seconds.to_string())));
     }
-    Reply {
-        status: kind.http(),
+    let mut reply = Reply {
+        status: kind.http(audience),
         headers,
         body: Bytes::from(body),
         stale,
-    }
+    };
+    peer::sign_reply(walk, &mut reply, Some(kind.delivery()));
+    reply
 }
 
 /// An OCPI envelope without data.

@@ -100,6 +100,14 @@ pub(super) fn random_id(random: &impl Random) -> String {
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
+/// Whether a text has the form of [`random_id`].
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The target of the first `rel="next"` of a `Link` header (RFC 8288; `rel` may be unquoted).
 /// Linear; `None` if there is none or it cannot be read (`safety.md` A87).
 pub(super) fn next_of(header: &str) -> Option<&str> {

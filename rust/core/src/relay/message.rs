@@ -32,5 +32,7 @@ pub struct Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stale {
     Token,
+    /// A party, or the node that speaks for it, as another node names them.
+    Sender,
     Receiver,
 }

@@ -69,6 +69,9 @@ pub struct Metrics {
     links_dropped: AtomicU64,
     panics: AtomicU64,
     tokens_refused: AtomicU64,
+    nodes_asked: AtomicU64,
+    node_strangers: AtomicU64,
+    node_answers_refused: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -86,6 +89,9 @@ impl Default for Metrics {
             links_dropped: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             tokens_refused: AtomicU64::new(0),
+            nodes_asked: AtomicU64::new(0),
+            node_strangers: AtomicU64::new(0),
+            node_answers_refused: AtomicU64::new(0),
         }
     }
 }
@@ -105,6 +111,21 @@ impl Metrics {
 
     pub(super) fn token_refused(&self) {
         self.tokens_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Another node was asked what it speaks.
+    pub(super) fn node_asked(&self) {
+        self.nodes_asked.fetch_add(1, Relaxed);
+    }
+
+    /// Under another node's domain somebody else answered (`safety.md` A99).
+    pub(super) fn node_stranger(&self) {
+        self.node_strangers.fetch_add(1, Relaxed);
+    }
+
+    /// An answer of another node was not signed by it (`safety.md` A98).
+    pub(super) fn node_answer_refused(&self) {
+        self.node_answers_refused.fetch_add(1, Relaxed);
     }
 
     pub(super) fn finish(&self, record: &Record) {
@@ -177,6 +198,9 @@ impl Metrics {
             "links_dropped": self.links_dropped.load(Relaxed),
             "panics": self.panics.load(Relaxed),
             "tokens_refused": self.tokens_refused.load(Relaxed),
+            "nodes_asked": self.nodes_asked.load(Relaxed),
+            "node_strangers": self.node_strangers.load(Relaxed),
+            "node_answers_refused": self.node_answers_refused.load(Relaxed),
             "stages": stages,
             "total": self.total.to_json(),
             "hub": self.hub.to_json(),

@@ -5,9 +5,11 @@
 //! [`ports`]. `safety.md` I26 gives the order: authenticate, then read the body, then permit, then
 //! verify, then (if needed) write SQL, then call out.
 mod authenticate;
+mod dialect;
 pub mod error;
 mod explain;
 mod forward;
+mod home;
 mod hub;
 mod link;
 pub mod message;
@@ -15,6 +17,7 @@ mod metrics;
 mod node;
 mod open;
 mod parse;
+mod peer;
 mod permit;
 pub mod ports;
 pub mod record;
@@ -35,7 +38,7 @@ pub use hub::broken;
 pub use message::{Head, Reply, Stale};
 pub use metrics::{Histogram, Metrics};
 pub use node::{Booking, Node};
-pub use parse::{Envelope, Method};
+pub use parse::{Door, Envelope, Method, Proof};
 pub use settings::Settings;
 
 use authenticate::{authenticate, receive};
@@ -85,8 +88,9 @@ pub fn unavailable<P: Ports>(head: Head, node: &Node, ports: &P) -> Reply {
     node.metrics.begin();
     let departure = Departure::default();
     let mut walk = Walk::new(node, ports, &departure);
-    // For the ids that the answer repeats; whether the head is well-formed was judged before.
-    let _ = parse(&mut walk, head);
+    // For the ids that the answer repeats, and for its signature where a node asked; whether the head is
+    // well-formed and the sender known was judged before.
+    let _ = parse(&mut walk, head).and_then(|envelope| authenticate(&mut walk, &envelope));
     let refusal = Refusal::new(
         error::Kind::StoreUnavailable,
         "the hub cannot look up who is meant now",
@@ -131,6 +135,7 @@ impl<'a, P: Ports> Walk<'a, P> {
             started_at: ports.clock().unix_millis(),
             block: table.block(),
             table_version: table.version(),
+            door: Some("party"),
             dialect: Some("ocpi"),
             ..Record::default()
         };

@@ -11,6 +11,7 @@ use crate::json;
 use crate::notary::{self, Container, Notary, NumberForm, Part, Values};
 use crate::ocpi::{IdError, Party};
 use crate::table::{BreakerLimits, TableHandle};
+use crate::wire::Replays;
 
 /// The native state of a worker.
 pub struct Node {
@@ -20,6 +21,8 @@ pub struct Node {
     pub(super) party: Party,
     pub(super) key: SigningKey,
     pub(super) page_links: PageLinks,
+    /// Messages of other nodes that were taken.
+    pub(super) replays: Replays,
     pub(super) json_limits: json::Limits,
     pub(super) notary_limits: notary::Limits,
     pub(super) policy: notary::Policy,
@@ -100,6 +103,7 @@ impl Node {
             party,
             key,
             page_links: PageLinks::new(ring),
+            replays: Replays::new(settings.node.replay_entries),
             json_limits,
             notary_limits,
             policy,

@@ -7,17 +7,19 @@ use super::Walk;
 use super::authenticate::Sender;
 use super::error::{Kind, Refusal};
 use super::forward::Answered;
+use super::home::Home;
 use super::link::{Binding, next_of};
 use super::message::Reply;
 use super::parse::Method;
+use super::peer;
 use super::ports::{Answer, Clock as _, Journal as _, Ports};
 use super::record::{Signature, Stage};
 use super::route::Target;
-use super::seal::{Sent, lies_on};
+use super::seal::Sent;
 use super::verify::signer;
 use crate::json;
 use crate::notary::{LINK, LOCATION, Notary, NumberForm, Part, Values};
-use crate::ocpi::{InterfaceRole, Module, Status};
+use crate::ocpi::{InterfaceRole, Status};
 
 /// Checks the answer and makes the reply (`ocpi-hub.md` 2.9-2.11, `safety.md` A31, A80, A84, A98).
 pub(super) async fn open<P: Ports>(
@@ -28,6 +30,9 @@ pub(super) async fn open<P: Ports>(
 ) -> Result<Reply, Refusal> {
     walk.enter(Stage::Open);
     let Answered { answer, sent } = answered;
+    if let (Some(operator), Some(signature)) = (target.home.operator(), &sent.node_signature) {
+        peer::judge(walk, &answer, signature, operator)?;
+    }
     let status = usable(walk, &answer)?;
     let content = Content::read(walk, &answer)?;
     let notary = check_signature(walk, &answer, &content, &sent, sender, target)?;
@@ -200,7 +205,7 @@ impl Content {
 }
 
 /// An integer, or a string of digits (`safety.md` A31).
-fn status_code(raw: &[u8]) -> Option<Status> {
+pub(super) fn status_code(raw: &[u8]) -> Option<Status> {
     let digits = raw
         .strip_prefix(b"\"")
         .and_then(|rest| rest.strip_suffix(b"\""))
@@ -225,9 +230,9 @@ fn check_signature<P: Ports>(
 ) -> Result<Option<Notary>, Refusal> {
     let Some(range) = content.signature.clone() else {
         let due = walk.node.settings.signatures.required
-            || sender.platform.rules.signatures
+            || sender.home.demands_signatures()
             || sent.signed;
-        if due && !target.platform.sign_for_party {
+        if due && !target.home.signs_for_party() {
             walk.record.answer_signature = Some(Signature::Refused);
             return Err(answer_signature("Missing OCN Signature"));
         }
@@ -240,7 +245,7 @@ fn check_signature<P: Ports>(
         return Ok(None);
     };
     let node = walk.node;
-    let exempt: Vec<&str> = target.platform.exempt.iter().map(String::as_str).collect();
+    let exempt = target.home.exempt();
     let judged = json::string(&answer.body[range])
         .map_err(|error| error.to_string())
         .and_then(|text| {
@@ -292,7 +297,7 @@ async fn exchange<P: Ports>(
         _ => None,
     };
     let location = match (content.headers.get("location"), &sent.location) {
-        (Some(location), Some(id)) => location_link(walk, location, id, sent, target).await,
+        (Some(location), Some(id)) => location_link(walk, location, id, sent, sender, target).await,
         _ => None,
     };
     content.headers.with(link, location)
@@ -317,13 +322,26 @@ fn page_link<P: Ports>(
         .node
         .page_links
         .seal(&url, &binding, expires_at, walk.ports.random())?;
+    let door = door(walk, sent, sent.role, sender);
+    // Another node sees the parameters, so that it can sign them for its party, which we could not.
+    let query = url
+        .split_once('?')
+        .filter(|_| sender.home.operator().is_some());
+    let query = query.map_or(String::new(), |(_, query)| format!("?{query}"));
+    Some(format!("<{door}/page/{sealed}{query}>; rel=\"next\""))
+}
+
+/// Where the requester reaches this node for the module of the message.
+fn door<P: Ports>(walk: &Walk<'_, P>, sent: &Sent, role: InterfaceRole, sender: &Sender) -> String {
     let base = &walk.node.settings.node.url;
-    let (role, module) = (sent.role.path_segment(), sent.module.as_str());
-    let door = match sent.version {
-        Some(version) => format!("{base}/ocpi/{role}/{}/{module}", version.as_str()),
-        None => format!("{base}/ocpi/custom/{role}/{module}"),
-    };
-    Some(format!("<{door}/page/{sealed}>; rel=\"next\""))
+    let (side, module) = (role.path_segment(), sent.module.as_str());
+    match (&sender.home, sent.version) {
+        (Home::Node(_), _) => peer::door(base, role, &sent.module),
+        (Home::Platform(_), Some(version)) => {
+            format!("{base}/ocpi/{side}/{}/{module}", version.as_str())
+        }
+        (Home::Platform(_), None) => format!("{base}/ocpi/custom/{side}/{module}"),
+    }
 }
 
 /// Fills in the reserved row. If that fails the answer goes back without `Location`, never as an
@@ -333,6 +351,7 @@ async fn location_link<P: Ports>(
     location: &str,
     id: &str,
     sent: &Sent,
+    sender: &Sender,
     target: &Target,
 ) -> Option<String> {
     let url = resolve(walk, location, sent, target)?;
@@ -340,16 +359,11 @@ async fn location_link<P: Ports>(
         walk.node.metrics.link_dropped();
         return None;
     }
-    let version = sent.version?.as_str();
-    let (role, module) = (InterfaceRole::Receiver.path_segment(), Module::Cdrs);
-    Some(format!(
-        "{}/ocpi/{role}/{version}/{}/{id}",
-        walk.node.settings.node.url,
-        module.as_str()
-    ))
+    let door = door(walk, sent, InterfaceRole::Receiver, sender);
+    Some(format!("{door}/{id}"))
 }
 
-/// An absolute URL on an origin of the receiver's platform, or nothing.
+/// What is kept of a URL that the receiver or its node may give out, or nothing.
 fn resolve<P: Ports>(
     walk: &Walk<'_, P>,
     reference: &str,
@@ -365,7 +379,7 @@ fn resolve<P: Ports>(
             .and_then(|base| base.join(reference).ok())
             .map(String::from)
     };
-    let url = absolute.filter(|url| lies_on(url, &target.platform));
+    let url = absolute.and_then(|url| target.home.keep(&url));
     if url.is_none() {
         walk.node.metrics.link_dropped();
     }
@@ -428,7 +442,7 @@ fn resign<P: Ports>(
             )))
         }
         _ if walk.record.answer_signature == Some(Signature::ForParty)
-            && target.platform.sign_for_party =>
+            && target.home.signs_for_party() =>
         {
             let quoted = json::quote(&afresh()?.pack(sent.container));
             let body = json::insert_member(

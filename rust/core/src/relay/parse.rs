@@ -1,10 +1,14 @@
 //! `parse`: the head of a request becomes an [`Envelope`]; the body stays bytes.
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Walk;
 use super::error::{Kind, Refusal};
+use super::home::NODE_DOOR;
 use super::hub::sniff;
 use super::message::Head;
+use super::peer::{PROTOCOL, Peer};
 use super::ports::Ports;
 use super::record::Stage;
 use crate::ocpi::{InterfaceRole, Module, Party, Version};
@@ -46,11 +50,41 @@ pub struct Address {
     pub party: Party,
 }
 
+/// The door on which a message came in.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// `/ocpi/…`: a party's platform, which shows a token.
+    Party,
+    /// `/ocn/relay/…`: another node, which signs (`ocn-relay.md`).
+    Node(Proof),
+}
+
+/// By what a node's message is to be believed: what its signature covers, as it came.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    pub path: Bytes,
+    /// Names in lower case.
+    pub headers: Vec<(&'static str, Bytes)>,
+    /// What is left of the other node's time (`OCN-Deadline`).
+    pub time_left: Duration,
+}
+
+impl Proof {
+    /// The value of a header.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        self.headers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+    }
+}
+
 /// Everything that the head of a request says, typed once.
 #[derive(Debug, Clone)]
 pub struct Envelope {
+    pub door: Door,
     pub method: Method,
-    /// The version in the path; custom modules have none.
+    /// The version in the path, or that a node names; custom modules have none.
     pub version: Option<Version>,
     pub module: Module,
     pub role: InterfaceRole,
@@ -76,13 +110,29 @@ impl Envelope {
     pub fn is_custom(&self) -> bool {
         matches!(self.module, Module::Custom(_))
     }
+
+    /// Whether a node brought it.
+    pub fn is_from_node(&self) -> bool {
+        matches!(self.door, Door::Node(_))
+    }
 }
 
 /// Reads the head. Refuses what has more than one reading (`safety.md` A06, A07, A11, A12, A15, A16,
 /// A18, A20, A71).
 pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Envelope, Refusal> {
     walk.enter(Stage::Parse);
-    let fields = Fields::read(&head, &walk.node.forward_headers)?;
+    let from_node = head.path.starts_with(NODE_DOOR.as_bytes());
+    if from_node {
+        walk.requester.peer = Some(Peer::default());
+        walk.record.door = Some("node");
+        walk.record.dialect = Some(PROTOCOL);
+    }
+    let names = &FIELDS[..if from_node {
+        FIELDS.len()
+    } else {
+        PARTY_FIELDS
+    }];
+    let fields = Fields::read(&head, names, &walk.node.forward_headers)?;
     walk.requester.remember_ids(
         fields.id(Field::RequestId, walk.node.settings.limits.id_bytes),
         fields.id(Field::CorrelationId, walk.node.settings.limits.id_bytes),
@@ -93,7 +143,7 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
             "path and query are too long",
         ));
     }
-    let place = Place::find(&head.path)?;
+    let mut place = Place::find(&head.path)?;
     check_path(&head.path)?;
     check_percent(&head.query)?;
     let Some(method) = Method::read(&head.method) else {
@@ -102,7 +152,11 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
             "method not supported here",
         ));
     };
-    walk.requester.version = place.version;
+    if !from_node {
+        walk.requester.version = place.version;
+    } else if !matches!(place.module, Module::Custom(_)) {
+        place.version = Some(fields.version()?);
+    }
     let record = &mut walk.record;
     record.method = Some(method.as_str());
     record.module = Some(place.module.as_str().to_owned());
@@ -146,12 +200,18 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
     let from = fields.address(Field::FromCountry, Field::FromParty, "OCPI-from")?;
     let to = fields.address(Field::ToCountry, Field::ToParty, "OCPI-to")?;
     walk.requester.address = from.clone();
-    walk.requester.container = fields.get(Field::Signature).map(|text| sniff(&text));
+    let door = if from_node {
+        Door::Node(fields.proof(head.path.clone())?)
+    } else {
+        walk.requester.container = fields.get(Field::Signature).map(|text| sniff(&text));
+        Door::Party
+    };
     walk.record.from = from.as_ref().map(|address| address.party);
     walk.record.to = to.as_ref().map(|address| address.party);
     walk.record.request_id = walk.requester.request_id();
     walk.record.correlation_id = walk.requester.correlation_id();
     Ok(Envelope {
+        door,
         method,
         version: place.version,
         module: place.module,
@@ -189,9 +249,13 @@ enum Field {
     ContentLength,
     ContentEncoding,
     TransferEncoding,
+    Host,
+    Version,
+    Deadline,
 }
 
-const FIELDS: [&str; 13] = [
+/// In the order of [`Field`]; those that only a node sends come last and are nothing to us elsewhere.
+const FIELDS: [&str; 19] = [
     "authorization",
     "x-request-id",
     "x-correlation-id",
@@ -205,6 +269,22 @@ const FIELDS: [&str; 13] = [
     "content-encoding",
     "transfer-encoding",
     "host",
+    "ocn-ocpi-version",
+    "ocn-deadline",
+    "ocn-to-node",
+    "content-digest",
+    "signature-input",
+    "signature",
+];
+const PARTY_FIELDS: usize = Field::Host as usize + 1;
+
+/// Fields that the signature of a node has nothing to do with.
+const UNSIGNED: [Field; 5] = [
+    Field::Authorization,
+    Field::ContentLength,
+    Field::ContentEncoding,
+    Field::TransferEncoding,
+    Field::Host,
 ];
 
 /// Header values by field, each at most once.
@@ -214,18 +294,19 @@ struct Fields {
 }
 
 impl Fields {
-    fn read(head: &Head, extra_names: &[&'static str]) -> Result<Self, Refusal> {
+    fn read(
+        head: &Head,
+        names: &[&'static str],
+        extra_names: &[&'static str],
+    ) -> Result<Self, Refusal> {
         let mut fields = Self {
             values: Default::default(),
             extra: Vec::new(),
         };
         for (name, value) in &head.headers {
-            if let Some(index) = FIELDS
-                .iter()
-                .position(|field| field.as_bytes() == &name[..])
-            {
+            if let Some(index) = names.iter().position(|field| field.as_bytes() == &name[..]) {
                 if fields.values[index].replace(value.clone()).is_some() {
-                    return Err(malformed(format!("header {} is repeated", FIELDS[index])));
+                    return Err(malformed(format!("header {} is repeated", names[index])));
                 }
             } else if let Some(name) = extra_names
                 .iter()
@@ -245,6 +326,31 @@ impl Fields {
     fn id(&self, field: Field, limit: usize) -> Option<Bytes> {
         self.get(field)
             .filter(|id| (1..=limit).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic))
+    }
+
+    /// The version in which the party at the other node spoke.
+    fn version(&self) -> Result<Version, Refusal> {
+        self.get(Field::Version)
+            .and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok())
+            .ok_or_else(|| malformed("OCN-OCPI-Version does not name a version served here"))
+    }
+
+    /// What a node's message is believed by.
+    fn proof(&self, path: Bytes) -> Result<Proof, Refusal> {
+        let time_left = self
+            .get(Field::Deadline)
+            .and_then(|text| seconds(&text))
+            .ok_or_else(|| malformed("OCN-Deadline is not a number of seconds"))?;
+        let headers = FIELDS.iter().zip(&self.values).enumerate();
+        let headers = headers
+            .filter(|(index, _)| !UNSIGNED.iter().any(|field| *field as usize == *index))
+            .filter_map(|(_, (name, value))| Some((*name, value.clone()?)))
+            .collect();
+        Ok(Proof {
+            path,
+            headers,
+            time_left,
+        })
     }
 
     /// Both ids of a side, or neither.
@@ -275,6 +381,20 @@ impl Fields {
     }
 }
 
+/// Decimal seconds, with up to three places after the point.
+fn seconds(text: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !digits(whole, 6) || !digits(part, 3) {
+        return None;
+    }
+    let millis: u64 = format!("{part:0<3}").parse().ok()?;
+    Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(millis))
+}
+
 fn content_length(value: Option<Bytes>) -> Result<Option<usize>, Refusal> {
     let Some(value) = value else { return Ok(None) };
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -300,7 +420,8 @@ struct Place {
 
 impl Place {
     /// `/ocpi/{role}/{version}/{module}`, `/ocpi/{version}/{role}/{module}` (as existing nodes serve
-    /// charging profiles) and `/ocpi/custom/{role}/{module}`.
+    /// charging profiles) and `/ocpi/custom/{role}/{module}`; for nodes `/ocn/relay/{role}/{module}`, whose
+    /// version is in a header, and `/ocn/relay/custom/{role}/{module}`.
     fn find(path: &Bytes) -> Result<Self, Refusal> {
         Self::read(path)
             .ok_or_else(|| Refusal::new(Kind::NoSuchPath, "nothing is served under this path"))
@@ -308,32 +429,38 @@ impl Place {
 
     fn read(path: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(path).ok()?;
-        let rest = text.strip_prefix("/ocpi/")?;
-        let mut parts = rest.splitn(4, '/');
-        let (first, second, third) = (parts.next()?, parts.next()?, parts.next()?);
-        let suffix_at = "/ocpi/".len() + first.len() + 1 + second.len() + 1 + third.len();
+        let (from_node, rest) = match text.strip_prefix(NODE_DOOR) {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("/ocpi/")?),
+        };
         let role = |segment: &str| {
             [InterfaceRole::Sender, InterfaceRole::Receiver]
                 .into_iter()
                 .find(|role| role.path_segment() == segment)
         };
-        let (version, role) = match (role(first), role(second)) {
-            (Some(role), None) => (Some(second.parse().ok()?), role),
-            (None, Some(role)) if first == "custom" => (None, role),
-            (None, Some(role)) => (Some(first.parse().ok()?), role),
+        let mut parts = rest.split('/');
+        let (first, second) = (parts.next()?, parts.next()?);
+        let (version, role, among_custom, id) = match (role(first), role(second)) {
+            (Some(role), _) if from_node => (None, role, false, second),
+            (Some(role), None) => (Some(second.parse().ok()?), role, false, parts.next()?),
+            (None, Some(role)) if first == "custom" => (None, role, true, parts.next()?),
+            (None, Some(role)) if !from_node => {
+                (Some(first.parse().ok()?), role, false, parts.next()?)
+            }
             _ => return None,
         };
-        let module = Module::from_id(third);
+        let suffix_at = id.as_ptr() as usize - text.as_ptr() as usize + id.len();
+        let module = Module::from_id(id);
         let custom = matches!(module, Module::Custom(_));
-        let known_id = (1..=64).contains(&third.len())
-            && third
+        let known_id = (1..=64).contains(&id.len())
+            && id
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         // A standard module has one spelling and a custom one its own door: no second way round a rule.
-        (custom == version.is_none()
+        (custom == among_custom
             && known_id
             && !module.is_configuration()
-            && (custom || module.as_str() == third))
+            && (custom || module.as_str() == id))
             .then_some(Self {
                 version,
                 module,
@@ -423,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_doors_are_found() {
+    fn the_doors_are_found() {
         let (v, s, r) = (
             Some(Version::V2_2_1),
             InterfaceRole::Sender,
@@ -442,6 +569,29 @@ mod tests {
             place("/ocpi/custom/receiver/nltnm-x/a/b"),
             Some((None, own("nltnm-x"), r, own("/a/b")))
         );
+        assert_eq!(
+            place("/ocn/relay/sender/locations/2.2.1/sender"),
+            Some((None, own("locations"), s, own("/2.2.1/sender")))
+        );
+        assert_eq!(
+            place("/ocn/relay/custom/receiver/nltnm-x"),
+            Some((None, own("nltnm-x"), r, own("")))
+        );
+    }
+
+    #[test]
+    fn a_deadline_is_decimal_seconds() {
+        for (text, millis) in [("12", 12_000), ("0.5", 500), ("1.25", 1_250), ("0", 0)] {
+            assert_eq!(
+                seconds(text.as_bytes()),
+                Some(Duration::from_millis(millis))
+            );
+        }
+        for bad in [
+            "", ".", "1.", ".5", "-1", "+1", "1e3", "1.2345", "9999999", "1 ",
+        ] {
+            assert_eq!(seconds(bad.as_bytes()), None, "{bad}");
+        }
     }
 
     #[test]
@@ -455,6 +605,14 @@ mod tests {
             "/ocpi/sender/2.1.1/locations",
             "/ocpi/sender/2.2.1",
             "/ocpi/sender/receiver/locations",
+            "/ocn/relay/sender/2.2.1/locations",
+            "/ocn/relay/2.2.1/sender/locations",
+            "/ocn/relay/sender/nltnm-x",
+            "/ocn/relay/custom/sender/locations",
+            "/ocn/relay/sender/credentials",
+            "/ocn/relay/sender",
+            "/ocn/relay/",
+            "/ocn/relay",
         ] {
             assert_eq!(place(path), None, "{path}");
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::record::Record;
+use crate::eth::Address;
 use crate::ocpi::{InterfaceRole, Module, Party};
 
 /// All ports of one message.
@@ -43,17 +44,27 @@ pub enum BodyError {
     NoRoom,
 }
 
+/// Whose a connection is. Connections are pooled per owner and origin, never shared between owners
+/// (`safety.md` F38).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The platform of this id.
+    Platform(i64),
+    /// The node of this operator.
+    Node(Address),
+}
+
 /// One request to a receiver.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     pub method: Bytes,
-    /// Absolute URL, already checked to lie on an origin of the platform.
+    /// Absolute URL, already checked to lie on an origin of the platform or under the node's domain.
     pub url: String,
     /// Names in lower case; written in title case. `host` and `content-length` are the client's business.
     pub headers: Vec<(&'static str, Bytes)>,
     pub body: Bytes,
-    /// Connections are pooled per platform and origin, never shared between platforms (`safety.md` F38).
-    pub platform: i64,
+    /// Whose connections may be used.
+    pub owner: Owner,
     /// In all: connect, write, wait, read.
     pub deadline: Duration,
     /// The largest answer body taken.
@@ -161,7 +172,8 @@ pub struct Link {
     pub method: &'static str,
     /// Command name or session id in front of the id; part of the binding. Empty for CDRs.
     pub place: String,
-    /// Empty while a CDR's `Location` is not known yet.
+    /// What `Home::keep` keeps: a URL, or a path below the door of the owner's node. Empty while a CDR's
+    /// `Location` is not known yet.
     pub url: String,
     /// Unix time, milliseconds.
     pub expires_at: i64,
@@ -176,11 +188,13 @@ pub enum JournalError {
     Unavailable,
     #[error("the platform holds too many links")]
     Full,
+    #[error("there is a link of that id already")]
+    Taken,
 }
 
 /// Remembers links; durable before it returns.
 pub trait Journal: Send + Sync {
-    /// Writes down a link before anybody can call it.
+    /// Writes down a link before anybody can call it; what is there already is never replaced.
     fn reserve(&self, link: Link) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Fills in the URL of a reserved link.
     fn fill(

@@ -100,6 +100,8 @@ pub enum Signature {
 pub struct Record {
     /// Unix milliseconds.
     pub started_at: i64,
+    /// The door on which it came: `party` or `node`.
+    pub door: Option<&'static str>,
     pub request_id: Option<String>,
     pub correlation_id: Option<String>,
     #[serde(serialize_with = "display")]
@@ -110,10 +112,16 @@ pub struct Record {
     pub module: Option<String>,
     #[serde(serialize_with = "role")]
     pub role: Option<InterfaceRole>,
-    /// Where the message went and why: `platform`, `hub`, `unknown`, …
+    /// Where the message went and why: `platform`, `node`, `hub`, `unknown`, …
     pub route: Option<&'static str>,
     pub sender_platform: Option<i64>,
     pub receiver_platform: Option<i64>,
+    /// The other node's operator, wherever it stands: at the sender's end or at the receiver's.
+    pub operator: Option<String>,
+    /// Whose answer came from the other node, as it says: `receiver` or `node`; and for its own what it says
+    /// has become of the message.
+    pub far_origin: Option<&'static str>,
+    pub far_delivery: Option<&'static str>,
     /// The receiver's rule that decided, if any is active.
     pub rule: Option<&'static str>,
     pub block: Option<u64>,

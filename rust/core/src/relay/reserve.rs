@@ -28,6 +28,7 @@ pub(super) fn refusal(error: JournalError) -> Refusal {
             Kind::StoreUnavailable,
             "the hub cannot write down the message's links now",
         ),
+        JournalError::Taken => Refusal::new(Kind::Duplicate, "duplicate message"),
         JournalError::Full => Refusal::new(
             Kind::TooManyRequests,
             "this platform holds too many open links",

@@ -1,8 +1,9 @@
 //! `seal`: only what must change changes; the head that goes out is built anew.
 //!
 //! `response_url` is exchanged for a URL of ours and spliced in place; the old value is stashed and
-//! the message re-signed in the incoming field order (`ocn-notary.md` 8). Links of ours are opened
-//! here, after the message was permitted and verified (`safety.md` I18, I26).
+//! the message re-signed in the incoming field order (`ocn-notary.md` 8). Across nodes the sender's node does
+//! that, with a URL of the receiver's node, which only writes it down. Links of ours are opened here, after
+//! the message was permitted and verified (`safety.md` I18, I26).
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -14,9 +15,12 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Walk;
 use super::authenticate::{Held, Sender};
+use super::dialect;
 use super::error::{Kind, Refusal};
-use super::link::{Binding, random_id};
-use super::parse::{Envelope, Method, decode};
+use super::home::{Home, is_below_the_door};
+use super::link::{Binding, is_id, random_id};
+use super::parse::{Door, Envelope, Method, decode};
+use super::peer;
 use super::permit::Permit;
 use super::ports::{Clock as _, Journal as _, Link, Outgoing, Ports};
 use super::record::Stage;
@@ -46,14 +50,16 @@ pub(super) struct Sent {
     pub(super) method: Method,
     pub(super) module: Module,
     pub(super) role: InterfaceRole,
-    /// The version of the path on which the requester came.
+    /// The version in which the requester spoke.
     pub(super) version: Option<Version>,
+    /// The signature of this node, to which the answer of another one is bound.
+    pub(super) node_signature: Option<String>,
     pub(super) signed: bool,
     pub(super) container: Container,
     /// Id of the link reserved for the `Location` of a CDR.
     pub(super) location: Option<String>,
     _held: Held,
-    _places: (InFlight, InFlight),
+    _place: InFlight,
 }
 
 /// Builds the outgoing request.
@@ -65,6 +71,8 @@ pub(super) async fn seal<P: Ports>(
     permit: Permit,
 ) -> Result<Sealed, Refusal> {
     walk.enter(Stage::Seal);
+    let began = walk.ports.clock().monotonic();
+    dialect::settle_on(walk, &target.home).await?;
     let Verified {
         message,
         notary,
@@ -86,6 +94,13 @@ pub(super) async fn seal<P: Ports>(
             let url = follow(walk, &envelope, sender, target).await?;
             let query = url.split_once('?').map_or("", |(_, query)| query);
             if query.as_bytes() != &envelope.query[..] {
+                if sender.home.operator().is_some() && signing.is_signed() {
+                    // This node cannot sign for the party of another: its node does, or the party itself.
+                    return Err(Refusal::new(
+                        Kind::Signature,
+                        "the message's parameters are not those of the link",
+                    ));
+                }
                 // The receiver sees other parameters than the requester signed, and a chain cannot add
                 // leaves: the operator signs what is sent.
                 envelope.query = Bytes::copy_from_slice(query.as_bytes());
@@ -93,9 +108,17 @@ pub(super) async fn seal<P: Ports>(
             }
             (url, message.body, None)
         }
+        (Some(endpoint), Some(place)) if sender.home.operator().is_some() => {
+            let link = named_link(walk, &envelope, &message.body, &place, sender, target)?;
+            (
+                join(endpoint, &envelope.suffix, &envelope.query),
+                message.body,
+                Some(link),
+            )
+        }
         (Some(endpoint), Some(place)) => {
             let link = callback_link(walk, &envelope, &message.body, &place, sender, target)?;
-            let ours = callback_url(walk, &link, target);
+            let ours = callback_url(walk, &link, &envelope, target);
             if ours.len() > URL_CHARS {
                 return Err(Refusal::new(
                     Kind::BadParameter,
@@ -128,29 +151,46 @@ pub(super) async fn seal<P: Ports>(
         }
     };
     let (signature, container) = signing.finish(walk, &envelope, &body)?;
+    let signed = signature.is_some();
     let location = reservation
         .as_ref()
         .filter(|link| link.module == Module::Cdrs)
         .map(|link| link.id.clone());
+    let deadline = deadline(walk, &envelope, target, began)?;
+    let has_body = !body.is_empty();
+    let (headers, node_signature) = match &target.home {
+        Home::Platform(platform) => {
+            let mut headers = vec![("authorization", authorization(platform))];
+            headers.extend(head(walk, &mut envelope, sender, signature, has_body));
+            headers.append(&mut envelope.extra);
+            (headers, None)
+        }
+        Home::Node(operator) => {
+            let headers = head(walk, &mut envelope, sender, signature, has_body);
+            let head = peer::complete(walk, headers, &envelope, operator, &url, &body, deadline)?;
+            (head.headers, Some(head.signature))
+        }
+    };
     let sent = Sent {
         url: url.clone(),
         method: envelope.method,
         module: envelope.module.clone(),
         role: envelope.role,
         version: envelope.version,
-        signed: signature.is_some(),
+        signed,
         container,
         location,
+        node_signature,
         _held: message.held,
-        _places: permit.places,
+        _place: permit.place,
     };
     let outgoing = Outgoing {
         method: Bytes::from_static(envelope.method.as_str().as_bytes()),
         url,
-        headers: head(walk, envelope, sender, target, signature, !body.is_empty()),
+        headers,
         body,
-        platform: target.platform.id,
-        deadline: Duration::from_millis(walk.node.settings.relay.deadline_ms),
+        owner: target.home.owner(),
+        deadline,
         response_bytes: walk.node.settings.limits.response_bytes,
     };
     Ok(Sealed {
@@ -160,19 +200,47 @@ pub(super) async fn seal<P: Ports>(
     })
 }
 
-/// The head that goes out: from our list, never by deletion from theirs (`safety.md` A13, A14).
+/// How long the receiver may take. A node's deadline ends before that of the node that asks it.
+fn deadline<P: Ports>(
+    walk: &Walk<'_, P>,
+    envelope: &Envelope,
+    target: &Target,
+    began: Duration,
+) -> Result<Duration, Refusal> {
+    let relay = &walk.node.settings.relay;
+    let left = match (&target.home, &envelope.door) {
+        (Home::Node(_), _) => {
+            // Finding out what it speaks may have taken a part of it.
+            let spent = walk.ports.clock().monotonic().saturating_sub(began);
+            Duration::from_millis(relay.node_deadline_ms).saturating_sub(spent)
+        }
+        (Home::Platform(_), Door::Node(proof)) => Duration::from_millis(relay.deadline_ms)
+            .min(proof.time_left.saturating_sub(NODE_MARGIN)),
+        (Home::Platform(_), Door::Party) => Duration::from_millis(relay.deadline_ms),
+    };
+    if left.is_zero() {
+        return Err(Refusal::new(
+            Kind::NoTime,
+            "no time is left for the receiver",
+        ));
+    }
+    Ok(left)
+}
+
+/// By how much a node stops earlier than the one that asked it.
+const NODE_MARGIN: Duration = Duration::from_secs(1);
+
+/// What every head that goes out has: from our list, never by deletion from theirs (`safety.md` A13, A14).
 fn head<P: Ports>(
     walk: &Walk<'_, P>,
-    envelope: Envelope,
+    envelope: &mut Envelope,
     sender: &Sender,
-    target: &Target,
     signature: Option<String>,
     has_body: bool,
 ) -> Vec<(&'static str, Bytes)> {
-    let mut head = Vec::with_capacity(10 + envelope.extra.len());
-    head.push(("authorization", authorization(&target.platform)));
+    let mut head = Vec::with_capacity(16);
     head.push(("x-request-id", Bytes::from(uuid(walk.ports.random()))));
-    if let Some(id) = envelope.correlation_id {
+    if let Some(id) = envelope.correlation_id.take() {
         head.push(("x-correlation-id", id));
     }
     head.push((
@@ -180,7 +248,7 @@ fn head<P: Ports>(
         sender.address.country_code.clone(),
     ));
     head.push(("ocpi-from-party-id", sender.address.party_id.clone()));
-    if let Some(to) = envelope.to {
+    if let Some(to) = envelope.to.take() {
         head.push(("ocpi-to-country-code", to.country_code));
         head.push(("ocpi-to-party-id", to.party_id));
     }
@@ -189,9 +257,8 @@ fn head<P: Ports>(
     }
     if has_body {
         let json = Bytes::from_static(b"application/json");
-        head.push(("content-type", envelope.content_type.unwrap_or(json)));
+        head.push(("content-type", envelope.content_type.take().unwrap_or(json)));
     }
-    head.extend(envelope.extra);
     head
 }
 
@@ -250,6 +317,10 @@ impl Signing {
             notary,
             afresh: sign_for_party,
         }
+    }
+
+    fn is_signed(&self) -> bool {
+        self.notary.is_some()
     }
 
     /// Drops a signature that no longer fits; a message that was signed is signed again.
@@ -449,15 +520,88 @@ fn callback_link<P: Ports>(
     if place.url().len() > URL_CHARS {
         return Err(bad("response_url is longer than 255 characters"));
     }
-    if !lies_on(place.url(), &sender.platform) {
-        return Err(bad(
-            "response_url is not on an origin of the sending platform",
-        ));
+    let kept = sender
+        .home
+        .keep(place.url())
+        .ok_or_else(|| bad("response_url is not on an origin of the sending platform"))?;
+    let (module_place, expires_at) = callback_place(walk, envelope, body)?;
+    Ok(Link {
+        id: random_id(walk.ports.random()),
+        caller: target.party,
+        owner: sender.party,
+        module: envelope.module.clone(),
+        role: InterfaceRole::Sender,
+        method: "POST",
+        place: module_place,
+        url: kept,
+        expires_at,
+        platform: accountable(sender, target),
+    })
+}
+
+/// The stored link for a `response_url` that the sender's node named on our behalf: it must be ours, and the
+/// id is taken as it is. `reserve` refuses one that is there already (`safety.md` A94).
+fn named_link<P: Ports>(
+    walk: &Walk<'_, P>,
+    envelope: &Envelope,
+    body: &[u8],
+    place: &ResponseUrl,
+    sender: &Sender,
+    target: &Target,
+) -> Result<Link, Refusal> {
+    let bad = || {
+        Refusal::new(
+            Kind::BadParameter,
+            "response_url is none that this node gives out for the receiver",
+        )
+    };
+    let (module_place, expires_at) = callback_place(walk, envelope, body)?;
+    let version = envelope.version.ok_or_else(bad)?;
+    let module = envelope.module.as_str();
+    let start = format!(
+        "{}/ocpi/sender/{}/{module}/{module_place}/",
+        walk.node.settings.node.url,
+        version.as_str()
+    );
+    let rest = place.url().strip_prefix(&start).ok_or_else(bad)?;
+    let (id, query) = rest
+        .split_once('?')
+        .map_or((rest, None), |(id, query)| (id, Some(query)));
+    let kept = format!("sender/{module}/{module_place}/{rest}");
+    if !is_id(id) || query == Some("") || place.url().len() > URL_CHARS || !is_below_the_door(&kept)
+    {
+        return Err(bad());
     }
+    Ok(Link {
+        id: id.to_owned(),
+        caller: target.party,
+        owner: sender.party,
+        module: envelope.module.clone(),
+        role: InterfaceRole::Sender,
+        method: "POST",
+        place: module_place,
+        url: kept,
+        expires_at,
+        platform: accountable(sender, target),
+    })
+}
+
+/// The platform against which a link counts: its owner's, or, where that lives elsewhere, the caller's.
+fn accountable(owner: &Sender, caller: &Target) -> i64 {
+    let platform = owner.home.platform().or(caller.home.platform());
+    platform.map_or(0, |platform| platform.id)
+}
+
+/// Command name, or what stands for it, and when a `response_url` for it ends.
+fn callback_place<P: Ports>(
+    walk: &Walk<'_, P>,
+    envelope: &Envelope,
+    body: &[u8],
+) -> Result<(String, i64), Refusal> {
     let settings = &walk.node.settings.links;
     let now = walk.ports.clock().unix_millis();
     let segment = segments(&envelope.suffix).next().unwrap_or_default();
-    let (module_place, expires_at) = match envelope.module {
+    Ok(match envelope.module {
         Module::Commands => {
             let command = std::str::from_utf8(segment)
                 .ok()
@@ -467,7 +611,12 @@ fn callback_link<P: Ports>(
                             .bytes()
                             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
                 })
-                .ok_or_else(|| bad("the command's name is missing or unusable"))?;
+                .ok_or_else(|| {
+                    Refusal::new(
+                        Kind::BadParameter,
+                        "the command's name is missing or unusable",
+                    )
+                })?;
             let ttl = now + settings.command_ttl_s * 1_000;
             let expires_at = if command == "RESERVE_NOW" {
                 let margin = settings.reserve_margin_days * 86_400_000;
@@ -478,30 +627,38 @@ fn callback_link<P: Ports>(
             (command.to_owned(), expires_at)
         }
         _ => ("result".to_owned(), now + settings.command_ttl_s * 1_000),
-    };
-    Ok(Link {
-        id: random_id(walk.ports.random()),
-        caller: target.party,
-        owner: sender.party,
-        module: envelope.module.clone(),
-        role: InterfaceRole::Sender,
-        method: "POST",
-        place: module_place,
-        url: place.url().to_owned(),
-        expires_at,
-        platform: sender.platform.id,
     })
 }
 
-/// Our URL for a callback, in the receiver's version.
-fn callback_url<P: Ports>(walk: &Walk<'_, P>, link: &Link, target: &Target) -> String {
+/// The URL that the receiver calls back: ours in the receiver's version, or its own node's in the version of
+/// the message. A query of the original shows on the latter: this node could not sign for a party of another
+/// node what that did not sign.
+fn callback_url<P: Ports>(
+    walk: &Walk<'_, P>,
+    link: &Link,
+    envelope: &Envelope,
+    target: &Target,
+) -> String {
+    let (base, version, query) = match &target.home {
+        Home::Platform(platform) => (
+            walk.node.settings.node.url.as_str(),
+            Some(platform.version),
+            None,
+        ),
+        Home::Node(operator) => (
+            operator.base().unwrap_or_default(),
+            envelope.version,
+            link.url.split_once('?').map(|(_, query)| query),
+        ),
+    };
     format!(
-        "{}/ocpi/sender/{}/{}/{}/{}",
-        walk.node.settings.node.url,
-        target.platform.version.as_str(),
+        "{base}/ocpi/sender/{}/{}/{}/{}{}{}",
+        version.map_or("", Version::as_str),
         link.module.as_str(),
         link.place,
-        link.id
+        link.id,
+        query.map_or("", |_| "?"),
+        query.unwrap_or_default()
     )
 }
 
@@ -535,7 +692,11 @@ fn location_link<P: Ports>(
         url: String::new(),
         expires_at: walk.ports.clock().unix_millis()
             + walk.node.settings.links.location_days * 86_400_000,
-        platform: target.platform.id,
+        platform: target
+            .home
+            .platform()
+            .or(sender.home.platform())
+            .map_or(0, |platform| platform.id),
     })
 }
 
@@ -600,9 +761,7 @@ async fn follow<P: Ports>(
             stored(walk, envelope, sender, target, place, id, now).await?
         }
     };
-    // A platform that left or moved takes its origins with it: its old URLs are never called.
-    url.filter(|url| lies_on(url, &target.platform))
-        .ok_or_else(unknown)
+    url.and_then(|url| target.home.url(url)).ok_or_else(unknown)
 }
 
 async fn stored<P: Ports>(
@@ -614,7 +773,7 @@ async fn stored<P: Ports>(
     id: &[u8],
     now: i64,
 ) -> Result<Option<String>, Refusal> {
-    let Some(id) = std::str::from_utf8(id).ok().filter(|id| id.len() == 32) else {
+    let Some(id) = std::str::from_utf8(id).ok().filter(|id| is_id(id)) else {
         return Ok(None);
     };
     let link = walk

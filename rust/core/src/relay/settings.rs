@@ -19,6 +19,12 @@ pub struct NodeSettings {
     pub url: String,
     pub country_code: String,
     pub party_id: String,
+    /// Messages of other nodes that are remembered, so that none is taken twice.
+    pub replay_entries: usize,
+    /// How far the clock of another node may be ahead.
+    pub clock_skew_s: i64,
+    /// How long it is believed what a node said it speaks.
+    pub dialect_ttl_s: u64,
 }
 
 /// What a request may look like.
@@ -76,7 +82,11 @@ impl PolicyName {
 /// The leg to a receiver.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RelaySettings {
+    /// To connect, TLS included.
+    pub connect_ms: u64,
     pub deadline_ms: u64,
+    /// The same for a message to another node, whose own deadline has to end first.
+    pub node_deadline_ms: u64,
     pub breaker_failures: u32,
     pub breaker_open_s: u64,
     /// Further header names that may pass to the receiver.

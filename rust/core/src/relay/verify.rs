@@ -67,8 +67,8 @@ fn unsigned<P: Ports>(
     sender: &Sender,
     target: &Target,
 ) -> Result<Verified, Refusal> {
-    let required = walk.node.settings.signatures.required || target.platform.rules.signatures;
-    let sign_for_party = sender.platform.sign_for_party;
+    let required = walk.node.settings.signatures.required || target.home.demands_signatures();
+    let sign_for_party = sender.home.signs_for_party();
     if required && !sign_for_party {
         walk.record.signature = Some(Signature::Refused);
         walk.record.signature_reason = Some("missing");

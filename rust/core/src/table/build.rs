@@ -139,7 +139,7 @@ impl Change {
         };
         next.version = self.number;
         if let Some(rows) = self.registry {
-            next.registry.put(rows)?;
+            next.registry.put(rows, &table.registry)?;
         }
         next.local
             .put(self.platforms, self.gone_platforms, &table.local)?;
@@ -148,7 +148,8 @@ impl Change {
 }
 
 impl Registry {
-    fn put(&mut self, rows: RegistryRows) -> Result<(), TableError> {
+    /// `before` is the half that is being followed: counters of its nodes live on under the same address.
+    fn put(&mut self, rows: RegistryRows, before: &Self) -> Result<(), TableError> {
         if self.parties.len() == 0 {
             self.parties = Layered::with_capacity(rows.parties.len());
         }
@@ -162,13 +163,9 @@ impl Registry {
         }
         for row in rows.operators {
             let address = address_in(&row.address, "an operator")?;
-            self.operators.insert(
-                address,
-                Arc::new(Operator {
-                    address,
-                    domain: row.domain,
-                }),
-            );
+            let known = before.operators.get(&address);
+            self.operators
+                .insert(address, Arc::new(operator(address, row.domain, known)));
         }
         for row in rows.parties {
             let party = party_in(&row.country_code, &row.party_id, || "registry".into())?;
@@ -277,6 +274,23 @@ impl Local {
         }
         self.platforms.insert(claimant, Arc::new(new));
         Ok(())
+    }
+}
+
+/// An operator with the counters of `known`, and with what it was found to speak if it is still reached
+/// under the same domain.
+fn operator(address: Address, domain: String, known: Option<&Arc<Operator>>) -> Operator {
+    let usable =
+        address.as_bytes() != &[0; 20] && !domain.contains('?') && origin_of(&domain).is_some();
+    Operator {
+        address,
+        base: usable.then(|| domain.trim_end_matches('/').to_owned()),
+        live: known.map(|old| Arc::clone(&old.live)).unwrap_or_default(),
+        dialect: known
+            .filter(|old| old.domain == domain)
+            .map(|old| Arc::clone(&old.dialect))
+            .unwrap_or_default(),
+        domain,
     }
 }
 

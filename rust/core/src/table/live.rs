@@ -1,11 +1,11 @@
-//! What is counted per platform while messages pass: it survives the platform's snapshots.
+//! What is counted per platform, and per other node, while messages pass: it survives their snapshots.
 //!
 //! Plain atomics, no locks: every message touches them. Time comes in as an argument.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Counters of one platform, shared by all its snapshots.
+/// Counters of one platform or node, shared by all its snapshots.
 #[derive(Debug, Default)]
 pub struct Live {
     last_seen: AtomicI64,
@@ -105,6 +105,12 @@ impl Live {
                 .is_ok()
     }
 
+    /// Whether nothing may be sent to this receiver now. Asks only: the trial is taken by [`Live::may_try`].
+    pub fn is_broken(&self, now: Duration, limits: &BreakerLimits) -> bool {
+        self.failures.load(Ordering::Acquire) >= limits.failures
+            && millis(now) < self.retry_at.load(Ordering::Acquire)
+    }
+
     /// The receiver answered: the breaker closes.
     pub fn succeeded(&self) {
         // Read first: nearly always there is nothing to write, and the line stays shared between cores.
@@ -193,6 +199,8 @@ mod tests {
         );
         live.failed(at(1), &LIMITS);
         assert!(!live.may_try(at(1), &LIMITS));
+        assert!(live.is_broken(Duration::from_millis(10_999), &LIMITS));
+        assert!(!live.is_broken(at(11), &LIMITS), "asking takes no trial");
         live.failed(at(9), &LIMITS); // a straggler
         assert!(!live.may_try(Duration::from_millis(10_999), &LIMITS));
         assert!(live.may_try(at(11), &LIMITS), "the trial");

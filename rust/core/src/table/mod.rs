@@ -12,10 +12,12 @@
 //! | `layered` | base plus delta |
 //! | `slots` | the hash table of each layer |
 //! | `platform` | [`Platform`]: one connection, its parties, endpoints and tokens |
-//! | `live` | [`Live`]: what is counted per platform and survives its snapshots |
+//! | `live` | [`Live`]: what is counted per platform or node and survives its snapshots |
+//! | `dialect` | [`Dialect`]: what a node was found to speak |
 //! | `rules` | [`Rules`]: the receiver's white- and blacklist |
 //! | `origin` | [`origin_of`]: where a URL leads |
 mod build;
+mod dialect;
 mod error;
 mod handle;
 mod layered;
@@ -27,6 +29,7 @@ mod slots;
 mod snapshot;
 
 pub use build::Change;
+pub use dialect::{Dialect, Speech};
 pub use error::TableError;
 pub use handle::{Applied, TableHandle};
 pub use live::{BreakerLimits, InFlight, Live};

@@ -4,7 +4,9 @@
 //! A registered party costs about 110 bytes in all.
 use std::sync::Arc;
 
+use super::dialect::Dialect;
 use super::layered::Layered;
+use super::live::Live;
 use super::platform::Platform;
 use crate::eth::Address;
 use crate::ocpi::{Module, Party, Role};
@@ -83,10 +85,23 @@ impl FromIterator<Role> for Roles {
 }
 
 /// A node as the registry lists it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Operator {
     pub address: Address,
+    /// As listed: text that its owner chose.
     pub domain: String,
+    pub(super) base: Option<String>,
+    pub live: Arc<Live>,
+    pub dialect: Arc<Dialect>,
+}
+
+impl Operator {
+    /// Where this node is reached, without a slash at its end; `None` where the domain is no absolute
+    /// http(s) URL without user info, query and fragment, or the address is zero. Parties of such a node
+    /// cannot be routed to (`ocn-registry.md` 2.9, 7.6).
+    pub fn base(&self) -> Option<&str> {
+        self.base.as_deref()
+    }
 }
 
 /// Sizes of the halves, for metrics.

@@ -144,17 +144,6 @@ async fn what_must_not_pass_is_refused_before_anything_is_sent() {
     assert_refused(
         &world
             .send(Request {
-                to: Some(("FR", "FAR")),
-                ..put()
-            })
-            .await,
-        200,
-        4000,
-        "no",
-    );
-    assert_refused(
-        &world
-            .send(Request {
                 to: Some(("NL", "hub")),
                 ..put()
             })

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ocn_core::eth::SigningKey;
+use futures_util::future::BoxFuture;
+use ocn_core::eth::{Address, SigningKey};
 use ocn_core::notary::{Container, Limits, Notary, NumberForm, Part, Policy, Values};
 use ocn_core::relay::ports::{
     Answer, Body, BodyError, Clock, Departure, Journal, JournalError, Link, Outbound, Outgoing,
@@ -23,12 +24,25 @@ type Answerer = dyn Fn(&Outgoing) -> Result<Answer, SendError> + Send + Sync;
 pub(crate) struct Receiver {
     journal: Mutex<Vec<Outgoing>>,
     answer: Mutex<std::sync::Arc<Answerer>>,
+    /// Other nodes, by the start of their URLs.
+    pub(crate) peers: Mutex<Vec<(String, std::sync::Arc<dyn Peer>)>>,
+}
+
+/// A node that is called like any receiver.
+pub(crate) trait Peer: Send + Sync {
+    fn call(&self, request: Outgoing) -> BoxFuture<'static, Result<Answer, SendError>>;
 }
 
 impl Outbound for Receiver {
     async fn send(&self, request: Outgoing, departure: &Departure) -> Result<Answer, SendError> {
         if !departure.depart() {
             return Err(SendError::Cancelled);
+        }
+        let peers = self.peers.lock().unwrap().clone();
+        let peer = peers.iter().find(|(base, _)| request.url.starts_with(base));
+        if let Some((_, peer)) = peer {
+            self.journal.lock().unwrap().push(request.clone());
+            return peer.call(request).await;
         }
         let answerer = self.answer.lock().unwrap().clone();
         let answer = answerer(&request);
@@ -57,7 +71,11 @@ impl Rows {
 impl Journal for Rows {
     async fn reserve(&self, link: Link) -> Result<(), JournalError> {
         self.working()?;
-        self.links.lock().unwrap().insert(link.id.clone(), link);
+        let mut links = self.links.lock().unwrap();
+        if links.contains_key(&link.id) {
+            return Err(JournalError::Taken);
+        }
+        links.insert(link.id.clone(), link);
         Ok(())
     }
 
@@ -96,14 +114,15 @@ impl Clock for Planted {
     }
 }
 
-/// Bytes that differ from call to call and are the same in every run.
-pub(crate) struct Counting(AtomicU64);
+/// Bytes that differ from call to call and from node to node, and are the same in every run.
+pub(crate) struct Counting(AtomicU64, Address);
 
 impl Random for Counting {
     fn fill(&self, bytes: &mut [u8]) {
-        let seed = self.0.fetch_add(1, Ordering::Relaxed);
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = (seed as u8).wrapping_mul(31).wrapping_add(at as u8);
+        let turn = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let digest = Sha256::digest([&turn[..], self.1.as_bytes()].concat());
+        for (byte, random) in bytes.iter_mut().zip(digest.iter().cycle()) {
+            *byte = *random;
         }
     }
 }
@@ -111,7 +130,7 @@ impl Random for Counting {
 pub(crate) struct World {
     pub(crate) node: Node,
     pub(crate) clock: Planted,
-    receiver: Receiver,
+    pub(crate) receiver: Receiver,
     rows: Rows,
     random: Counting,
     records: Mutex<Vec<Record>>,
@@ -149,7 +168,7 @@ impl Body for Whole {
 }
 
 pub(crate) const MSP_TOKEN: &str = "token-c-of-the-msp";
-const CPO_TOKEN: &str = "token-c-of-the-cpo";
+pub(crate) const CPO_TOKEN: &str = "token-c-of-the-cpo";
 /// What the clock says, Unix milliseconds.
 pub(crate) const NOW: u64 = 1_790_000_000_000;
 
@@ -168,21 +187,22 @@ pub(crate) fn cpo_key() -> SigningKey {
 
 pub(crate) fn settings() -> Value {
     json!({
-        "node": {"url": "https://hub.example/", "country_code": "NL", "party_id": "HUB"},
+        "node": {"url": "https://hub.example/", "country_code": "NL", "party_id": "HUB",
+            "replay_entries": 1000, "clock_skew_s": 60, "dialect_ttl_s": 3600},
         "http": {"target_bytes": 8192, "body_bytes": 8_388_608},
         "limits": {"in_flight": 4, "in_flight_per_platform": 3, "in_flight_per_receiver": 2,
             "buffered_bytes": 1_000_000, "response_bytes": 1_000_000, "json_depth": 128,
             "number_chars": 1000, "id_bytes": 255},
         "signatures": {"required": true, "policy": "strict", "text_bytes": 98_304,
             "notary_bytes": 1_048_576, "fields": 20_000, "rewrites": 16, "rewrite_paths": 16},
-        "relay": {"deadline_ms": 12_000, "breaker_failures": 10, "breaker_open_s": 10,
+        "relay": {"connect_ms": 5_000, "deadline_ms": 12_000, "node_deadline_ms": 15_000, "breaker_failures": 10, "breaker_open_s": 10,
             "forward_headers": ["X-Vendor"]},
         "links": {"page_ttl_s": 86_400, "command_ttl_s": 86_400, "reserve_margin_days": 7,
             "location_days": 3650},
     })
 }
 
-fn platform(id: i64, party: &str, role: &str, token: &str, origin: &str) -> Value {
+pub(crate) fn platform(id: i64, party: &str, role: &str, token: &str, origin: &str) -> Value {
     let modules = [
         "locations",
         "sessions",
@@ -245,8 +265,14 @@ impl World {
     }
 
     pub(crate) fn with(settings: Value, change: Value) -> Self {
+        Self::of(node_key(), settings, change)
+    }
+
+    /// The node with that key.
+    pub(crate) fn of(key: SigningKey, settings: Value, change: Value) -> Self {
         let settings: Settings = serde_json::from_value(settings).unwrap();
-        let node = Node::new(settings, node_key(), vec![(1, [5; 32])]).unwrap();
+        let own = key.address();
+        let node = Node::new(settings, key, vec![(1, [5; 32])]).unwrap();
         node.table
             .apply(Change::parse(change.to_string().as_bytes()).unwrap())
             .unwrap();
@@ -262,9 +288,10 @@ impl World {
                 answer: Mutex::new(std::sync::Arc::new(|_| {
                     Err(SendError::NotSent("no answer set"))
                 })),
+                peers: Mutex::default(),
             },
             rows: Rows::default(),
-            random: Counting(0.into()),
+            random: Counting(0.into(), own),
             records: Mutex::default(),
         };
         world.answers(|request| {

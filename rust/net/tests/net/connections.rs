@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ocn_core::relay::ports::{Outgoing, SendError};
+use ocn_core::relay::ports::{Outgoing, Owner, SendError};
 use ocn_net::{Client, text};
 
 use crate::peer::{OK, Peer, answered, client, local, post, send};
@@ -89,7 +89,7 @@ async fn a_connection_is_kept_for_the_same_platform_and_origin() {
     }
     assert_eq!(peer.journal().len(), 1);
     let other = Outgoing {
-        platform: 8,
+        owner: Owner::Platform(8),
         ..post(peer.url())
     };
     answered(&client, other).await;
@@ -234,7 +234,7 @@ async fn test_f38_two_platforms_behind_one_address_share_no_connection() {
     for turn in 0..20 {
         let platform = turn % 2;
         let request = Outgoing {
-            platform: platform as i64,
+            owner: Owner::Platform(platform as i64),
             ..post(peer.url())
         };
         seen[platform].push(answered(&client, request).await.body);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ocn_core::relay::ports::{Outgoing, SendError};
+use ocn_core::relay::ports::{Outgoing, Owner, SendError};
 use ocn_net::{Client, text};
 use tokio::sync::watch;
 
@@ -54,7 +54,7 @@ async fn test_a147_a_receiver_that_hangs_holds_only_so_many_requests() {
     assert_eq!(answered(&client, post(other.url())).await.status, 200);
     // Another platform at the same address is another receiver.
     let elsewhere = Outgoing {
-        platform: 8,
+        owner: Owner::Platform(8),
         deadline: Duration::from_millis(200),
         ..post(peer.url())
     };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ocn_core::relay::ports::{Answer, Departure, Outbound, Outgoing, SendError};
+use ocn_core::relay::ports::{Answer, Departure, Outbound, Outgoing, Owner, SendError};
 use ocn_net::{Client, NetSettings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -188,7 +188,7 @@ pub(crate) fn post(url: impl Into<String>) -> Outgoing {
         url: url.into(),
         headers: vec![("authorization", Bytes::from_static(b"Token QUJD"))],
         body: Bytes::from_static(b"{\"marker\":1}"),
-        platform: 7,
+        owner: Owner::Platform(7),
         deadline: Duration::from_secs(10),
         response_bytes: 1_048_576,
     }
