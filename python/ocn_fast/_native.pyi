@@ -142,7 +142,8 @@ class Node:
 
     def admit(self, scope: dict[str, Any]) -> Gate:
         """Reads the head of a request from an ASGI HTTP scope (with `raw_path`), authenticates its sender (a
-        platform by its token, a node by its signature) and books room for its body. Takes microseconds and awaits nothing."""
+        platform by its token, a node by its signature) and books room for its body. Takes microseconds and
+        awaits nothing."""
 
     def unavailable(self, scope: dict[str, Any]) -> Reply:
         """The refusal 503/3000 for a request that cannot be judged while the store does not answer."""

@@ -168,7 +168,9 @@ class Relay(msgspec.Struct, frozen=True):
     node_deadline_ms: Annotated[
         int,
         _count(
-            "ms", "The same through another node; more than `deadline_ms`, for its own ends first.", most=120_000
+            "ms",
+            "The same through another node; more than `deadline_ms`, which ends there first.",
+            most=120_000,
         ),
     ] = 15_000
     idle_ms: Annotated[

@@ -72,7 +72,7 @@ def calls(worker: int, port: int) -> int:
 
 
 def test_F01_I01_a_killed_worker_cuts_only_what_it_had_and_nothing_arrives_twice(tmp_path: Path) -> None:
-    patient = ("relay.deadline_ms=50000", "shutdown.grace_s=50")
+    patient = ("relay.deadline_ms=49000", "relay.node_deadline_ms=50000", "shutdown.grace_s=50")
     with network(tmp_path, "http.workers=2", *patient) as net:
         receiver = Receiver()
         before = until(lambda: len(workers(net)) == 2 and workers(net), what="two workers")

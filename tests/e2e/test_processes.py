@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from processes import HERE, Running, admin_key, alive, children, make_node, running, until
 
 PLANTED = [sys.executable, str(HERE / "planted.py")]
-QUICK = ("relay.connect_ms=500", "relay.deadline_ms=1000", "shutdown.grace_s=1")
+QUICK = ("relay.connect_ms=500", "relay.deadline_ms=900", "relay.node_deadline_ms=1000", "shutdown.grace_s=1")
 
 
 @pytest.fixture

@@ -117,9 +117,11 @@ def test_A129_faults_elsewhere_name_where(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"relay.deadline_ms": 30_001},
+        {"relay.deadline_ms": 15_000},
+        {"relay.node_deadline_ms": 12_000},
+        {"relay.node_deadline_ms": 30_001},
         {"relay.connect_ms": 12_001},
-        {"shutdown.grace_s": 11},
+        {"shutdown.grace_s": 14},
         {"limits.in_flight": 511},
         {"limits.in_flight_per_receiver": 2_049},
         {"limits.buffered_bytes": 8 * 1024 * 1024 - 1},
@@ -136,9 +138,11 @@ def test_A129_contradictions_are_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"relay.deadline_ms": 30_000},
+        {"relay.deadline_ms": 14_999},
+        {"relay.node_deadline_ms": 12_001},
+        {"relay.node_deadline_ms": 30_000},
         {"relay.connect_ms": 12_000},
-        {"shutdown.grace_s": 12},
+        {"shutdown.grace_s": 15},
         {"limits.in_flight": 512},
         {"signatures.text_bytes": 131_072},
     ],

@@ -54,6 +54,18 @@ _COUNTED: dict[str, tuple[str, Callable[[Figures], int]]] = {
         "Answers by which a receiver refused the hub's token.",
         lambda one: one["relay"]["tokens_refused"],
     ),
+    "ocn_fast_nodes_asked": (
+        "Questions to other nodes what they speak.",
+        lambda one: one["relay"]["nodes_asked"],
+    ),
+    "ocn_fast_node_strangers": (
+        "Times that another operator answered under a node's domain.",
+        lambda one: one["relay"]["node_strangers"],
+    ),
+    "ocn_fast_node_answers_refused": (
+        "Answers of other nodes that were not signed by them.",
+        lambda one: one["relay"]["node_answers_refused"],
+    ),
     "ocn_fast_panics": (
         "Defects that were caught.",
         lambda one: one["relay"]["panics"] + one["panics"],

@@ -1,11 +1,12 @@
 """Links: bounded, durable, swept."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
 from ocn_fast.errors import StoreConflict, StoreFull
-from ocn_fast.store import Link, Store
+from ocn_fast.store import Link, LinkTaken, Store
 from ocn_fast.store.links import SWEEP_ROWS
 
 from .conftest import registered
@@ -36,6 +37,15 @@ async def test_a_link_comes_back_as_it_was(database: Store) -> None:
     await database.reserve_link(link(1, platform_id))
     assert await database.find_link(link(1, platform_id).id) == link(1, platform_id)
     assert await database.find_link("0" * 32) is None
+
+
+async def test_A94_a_link_is_never_replaced(database: Store) -> None:
+    platform_id, _ = await registered(database, CPO)
+    first = link(1, platform_id, expires_at=1)
+    await database.reserve_link(first)
+    with pytest.raises(LinkTaken):
+        await database.reserve_link(replace(first, url="sender/commands/START_SESSION/x", expires_at=FAR))
+    assert await database.find_link(first.id) == first
 
 
 async def test_a_reserved_link_is_filled_in_once_known(database: Store) -> None:
