@@ -70,7 +70,7 @@ class Store:
     # -- links
 
     async def reserve_link(self, link: Link) -> None:
-        """Writes a link down before anybody can call it. Raises StoreFull (`links.per_platform`), LinkTaken."""
+        """Writes a link down before it can be called. Raises StoreFull (`links.per_platform`), LinkTaken."""
         async with self._database.writing() as connection:
             await links.reserve(connection, link, per_platform=self._settings.links.per_platform, now=_now())
 
