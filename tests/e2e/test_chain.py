@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,9 +19,14 @@ from typing import Any
 import httpx
 import pytest
 from processes import until
+from web3 import Web3
 
 from ocn_fast.chain.server import BODY_BYTES
+from ocn_fast.registry.reader import read_registry
+from ocn_fast.registry.rpc import Endpoint
+from ocn_fast.registry.rules import Reading
 from tools_found import json_rpc
+from world import World
 
 COMMAND = [sys.executable, "-m", "ocn_fast", "chain"]
 
@@ -70,6 +76,30 @@ def test_it_takes_json_of_bounded_size_from_programs_only() -> None:
         assert large.status_code == 413
         assert httpx.post(url, content=b'{"method":"evm_mine"}', headers=as_json).status_code == 204
         assert json_rpc(url, "eth_blockNumber") == "0x1"
+
+
+def test_our_reader_reads_a_registry_on_it_at_any_block() -> None:
+    with running() as (_, ready):
+        world = World(Web3(Web3.HTTPProvider(ready["url"])))
+        world.network()
+        listed = world.web3.eth.get_block("latest")
+        world.done(world.registry.functions.deleteNode(), world.a)
+
+        async def read(block: int | str) -> Reading:
+            endpoint = Endpoint(ready["url"], 10_000, 1_000_000)
+            try:
+                addresses = (world.registry.address, world.permissions.address)
+                return await read_registry(endpoint, *addresses, block)
+            finally:
+                await endpoint.close()
+
+        newest = asyncio.run(read("latest"))
+        assert [(one.address, one.party_id) for one in newest.parties] == [
+            (world.p.address, b"PPP"), (world.q.address, b"QQQ"),
+        ]  # fmt: skip
+        assert newest.operators == {world.a.address: b""}
+        for block in (listed["number"], listed["hash"].to_0x_hex()):
+            assert asyncio.run(read(block)).operators == {world.a.address: b"https://a.example"}
 
 
 def test_blocks_come_by_time_where_asked() -> None:

@@ -11,8 +11,7 @@ from in_process import InProcess
 from ocn_fast.chain.machine import Machine
 from ocn_fast.chain.methods import Methods
 from tools_found import REQUIRED, find_anvil, run_anvil
-
-from .world import World
+from world import World
 
 CHAIN_ID = 9
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocn_fast.registry import raw
-
-from .world import ZERO, World
+from world import ZERO, World
 
 on_each_chain = pytest.mark.parametrize("chain_name", ["embedded", "anvil"], indirect=True)
 

@@ -6,8 +6,7 @@ import pytest
 from web3 import Web3
 
 from ocn_fast.registry import raw
-
-from .world import GONE, GONE_BY_ID, ORDER, ZERO, World
+from world import GONE, GONE_BY_ID, ORDER, ZERO, World
 
 on_each_chain = pytest.mark.parametrize("chain_name", ["embedded", "anvil"], indirect=True)
 

@@ -11,8 +11,7 @@ import pytest
 
 from ocn_fast.registry import raw
 from ocn_fast.registry.raw import TYPED
-
-from .world import GONE, LATER, Actor, World
+from world import GONE, LATER, Actor, World
 
 on_each_chain = pytest.mark.parametrize("chain_name", ["embedded", "anvil"], indirect=True)
 
