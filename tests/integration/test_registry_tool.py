@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from ocn_fast import keyfiles
+from ocn_fast import keyfiles, store
+from ocn_fast.cli import init
+from ocn_fast.config import Settings
 from ocn_fast.errors import TransactionError
 from ocn_fast.registry import networks, raw, transactions
 from registry_tool import COMMANDS, Deployed, Key, Tool, deploy, our_bytecodes, published_bytecodes
@@ -494,6 +496,55 @@ def test_published_keys_sign_nothing_outside_of_development(
     refused = registry("set-node", NODE)
     assert (refused.status, "published key" in refused.err) == (1, True)
     assert registry("list-nodes").json == []
+
+
+# -- The settings of a node
+
+
+@pytest.fixture
+def node_settings(registry: Tool, deployed: Deployed, tmp_path: Path) -> Path:
+    """A node that follows this registry: its settings file, and a key that can pay."""
+    made = init.write_node(tmp_path / "node", url=f"{NODE}/ocn", country_code="DE", party_id="HUB")
+    with made.settings.open("a") as stream:
+        stream.write(
+            f'[registry]\nrpc = ["http://127.0.0.1:1", "{deployed.anvil.url}"]\n'
+            f'chain_id = {deployed.anvil.chain_id}\ncontract = "{deployed.registry}"\n'
+            f'permissions = "{deployed.permissions}"\n'
+        )
+    deployed.anvil.call("anvil_setBalance", made.address, hex(10**18))
+    return made.settings
+
+
+def test_a_node_lists_itself_by_its_settings(registry: Tool, node_settings: Path) -> None:
+    operator = keyfiles.address(node_settings.with_name("node.key"))
+    listed = registry.run("set-node", "-c", node_settings, "--json")
+    assert listed.status == 0, listed.err
+    assert (listed.json["signer"], listed.json["domain"]) == (operator, f"{NODE}/ocn")
+    assert registry.run("get-node", "-c", node_settings, operator).out == f"{NODE}/ocn\n"
+    assert registry.run("list-services", "-c", node_settings).json == []
+    party = registry.deployed.key()
+    refused = registry.run("delete-party", "-c", node_settings)
+    assert "no key to sign with" in refused.err, "the node's key is for the node's entry only"
+    where = ("--config", node_settings, "-s", party.file)
+    registry.run("set-party", *where, "-c", "DE", "CPO", "-r", "CPO", "-o", operator)
+    exported = registry.run(
+        "export", "-c", node_settings, "-o", node_settings.with_name("exported"), "--json"
+    )
+    assert (exported.json["signatory"], exported.json["parties"]) == (operator, 1)
+
+
+def test_options_are_stronger_than_settings(registry: Tool, node_settings: Path) -> None:
+    wrong = registry.run("set-node", "-c", node_settings, "--chain-id", 246)
+    assert "expected is chain 246" in wrong.err
+    other = registry.run("show", "-c", node_settings, "--contract", NOBODY)
+    assert (other.status, NOBODY in other.err) == (1, True)
+
+
+def test_resync_needs_a_node_that_has_read_a_chain(registry: Tool, node_settings: Path) -> None:
+    store.migrate(Settings.load(node_settings).store.url)
+    refused = registry.run("resync", "-c", node_settings)
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
+    assert "has read no chain yet" in refused.err
 
 
 # -- Export, and a registry of one's own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from ocn_fast import keyfiles
 from ocn_fast.cli import options, registry_changes, registry_entries
 from ocn_fast.cli.output import Json, print_fields, print_json, print_line, print_note, print_table
 from ocn_fast.cli.registry_options import Where, command, read_key
+from ocn_fast.config import Settings
+from ocn_fast.errors import ConfigError
 from ocn_fast.registry import snapshot as snapshots
 
 app = typer.Typer(no_args_is_help=True, help="The registry of operators and parties.")
@@ -111,6 +114,25 @@ def export(
     _print_summary(snapshots.parse(data), json=json, file=str(output))
     for line in warnings:
         print_note(line)
+
+
+@app.command()
+def resync(config: options.ConfigFile = None, json: Json = False) -> None:
+    """Has the node read the whole registry anew from its chain, whatever it thinks of what it finds."""
+    settings = options.settings(config)
+    if not asyncio.run(_ask_resync(settings)):
+        raise ConfigError("this node has read no chain yet, so there is nothing to read anew")
+    print_json({"asked": True}) if json else print_line("asked: the keeper reads everything anew")
+
+
+async def _ask_resync(settings: Settings) -> bool:
+    from ocn_fast import store
+
+    database = await store.open(settings)
+    try:
+        return await database.ask_resync()
+    finally:
+        await database.close()
 
 
 def _print_summary(signed: snapshots.Signed, *, json: bool, file: str) -> None:

@@ -28,6 +28,7 @@ from ocn_fast.cli.registry_options import (
     WhereWithPermissions,
     address,
     command,
+    connect,
     credentials,
     domain,
     indexes,
@@ -244,11 +245,9 @@ def opened(
 
 
 def _connected(target: Target) -> Chain:
-    from ocn_fast.registry import transactions
-
     if target.chain_id is None:
         raise ConfigError("nobody said which chain it must be: say --chain-id or --network")
-    return transactions.connect(target.url, target.chain_id)
+    return connect(target)
 
 
 @contextmanager

@@ -15,7 +15,15 @@ import typer
 
 from ocn_fast.cli.options import flat
 from ocn_fast.cli.output import Json, print_fields, print_json, print_line, print_table
-from ocn_fast.cli.registry_options import Target, Where, WhereWithCredentials, address, command, credentials
+from ocn_fast.cli.registry_options import (
+    Target,
+    Where,
+    WhereWithCredentials,
+    address,
+    command,
+    connect,
+    credentials,
+)
 from ocn_fast.errors import ConfigError
 from ocn_fast.registry import enums, views
 from ocn_fast.registry.snapshot import ZERO_ADDRESS, Snapshot
@@ -105,10 +113,8 @@ class Look:
 @contextmanager
 def looking(where: Where) -> Iterator[Look]:
     """Access to the registry that is meant. Raises ConfigError, TransactionError and RpcError."""
-    from ocn_fast.registry import transactions
-
     target = where.target()
-    with transactions.connect(target.url, target.chain_id) as chain:
+    with connect(target) as chain:
         yield Look(target, chain)
 
 

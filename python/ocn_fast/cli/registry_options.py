@@ -12,8 +12,9 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,10 +24,13 @@ from typer.core import TyperCommand
 from ocn_fast import keyfiles
 from ocn_fast.cli import options
 from ocn_fast.cli.output import print_note
-from ocn_fast.config import Settings
-from ocn_fast.errors import ConfigError
+from ocn_fast.config import Registry, Settings
+from ocn_fast.errors import ConfigError, OcnError, RpcError, TransactionError
 from ocn_fast.registry import networks, views
 from ocn_fast.registry.snapshot import ZERO_ADDRESS
+
+if TYPE_CHECKING:
+    from ocn_fast.registry.transactions import Chain
 
 SIGNER_VARIABLE = "SIGNER"
 SPENDER_VARIABLE = "SPENDER"
@@ -58,21 +62,12 @@ def _expanded(function: Callable[..., None], groups: Mapping[str, type]) -> Call
     classes: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in classes:
+        if parameter.name in classes:
+            parameters += _options_of(classes[parameter.name])
+        else:
             parameters.append(
                 parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
             )
-            continue
-        of_class = get_type_hints(classes[parameter.name], include_extras=True)
-        parameters += [
-            parameter.replace(
-                name=field.name,
-                kind=parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=of_class[field.name],
-            )
-            for field in dataclasses.fields(classes[parameter.name])
-        ]
 
     def run(**given: Any) -> None:
         for name, kind in classes.items():
@@ -84,6 +79,21 @@ def _expanded(function: Callable[..., None], groups: Mapping[str, type]) -> Call
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+@cache
+def _options_of(kind: Any) -> tuple[inspect.Parameter, ...]:
+    """The fields of a class of options as parameters of a command."""
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple(
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(kind)
+    )
 
 
 class WordsCommand(TyperCommand):
@@ -114,11 +124,11 @@ class WordsCommand(TyperCommand):
 class Target:
     """Which chain and contracts are meant. What is None is not known.
 
-    `name` is the network's, `url` its endpoint, which may hold a secret; addresses are EIP-55.
+    `name` is the network's, `urls` its endpoints, which may hold secrets; addresses are EIP-55.
     """
 
     name: str
-    url: str
+    urls: tuple[str, ...]
     chain_id: int | None
     registry: str | None
     permissions: str | None
@@ -187,40 +197,47 @@ class Where:
         base = self._base(settings)
         if self.network_file is not None:
             base = _with_file(base, self.network_file)
+        registry, permissions = base.registry, base.permissions
+        if self.contract is not None:
+            registry = address(self.contract, "--contract")
+            # The permissions of a network belong to its own registry, not to another on the same chain.
+            permissions = permissions if registry == base.registry else None
+        if self.permissions_contract is not None:
+            permissions = address(self.permissions_contract, "--permissions-contract")
         return dataclasses.replace(
             base,
-            url=self._url() or base.url,
+            urls=self._urls() or base.urls,
             chain_id=self.chain_id if self.chain_id is not None else base.chain_id,
-            registry=base.registry if self.contract is None else address(self.contract, "--contract"),
-            permissions=(
-                base.permissions
-                if self.permissions_contract is None
-                else address(self.permissions_contract, "--permissions-contract")
-            ),
+            registry=registry,
+            permissions=permissions,
         )
 
     def _base(self, settings: Settings | None) -> Target:
-        if self.network is None and (self.rpc is not None or self.rpc_file is not None):
-            # Whoever names an endpoint of his own does not mean the contracts of another network.
-            return Target("custom", "", None, None, None, 0, settings)
+        if self.network is None:
+            if self.rpc is not None or self.rpc_file is not None:
+                # Whoever names an endpoint of his own does not mean the contracts of another network.
+                return Target("custom", (), None, None, None, 0, settings)
+            if settings is not None and settings.registry.on_chain:
+                from ocn_fast.registry import chain
+
+                found = chain.chain_of(settings.registry)
+                urls = chain.urls_of(settings.registry)
+                return Target(
+                    found.network, urls, found.chain_id, found.contract, found.permissions,
+                    found.confirmations, settings,
+                )  # fmt: skip
         known = networks.network(self.network or "local")
         return Target(
-            known.name,
-            known.rpc[0],
-            known.chain_id,
-            known.registry,
-            known.permissions,
-            known.confirmations,
-            settings,
-        )
+            known.name, known.rpc, known.chain_id, known.registry, known.permissions,
+            known.confirmations, settings,
+        )  # fmt: skip
 
-    def _url(self) -> str | None:
-        if self.rpc_file is None:
-            return self.rpc
-        lines = keyfiles.read(self.rpc_file).split()
-        if not lines:
-            raise ConfigError("is empty: it must hold a URL", source=str(self.rpc_file))
-        return lines[0]
+    def _urls(self) -> tuple[str, ...]:
+        if self.rpc_file is not None:
+            from ocn_fast.registry import chain
+
+            return tuple(chain.urls_in(str(self.rpc_file)))
+        return () if self.rpc is None else (self.rpc,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,7 +291,7 @@ def _with_file(base: Target, path: Path) -> Target:
         given = msgspec.json.decode(options.read_input(str(path)), type=_NetworkFile)
     except msgspec.DecodeError as error:
         raise ConfigError(f"is no network file: {error}", source=str(path)) from None
-    provider, parts = given.provider, urlsplit(base.url)
+    provider, parts = given.provider, urlsplit(base.urls[0] if base.urls else "")
     scheme, host = provider.protocol or parts.scheme, provider.host or parts.hostname
     port = provider.port if provider.port is not None else parts.port
     deployed = given.contracts
@@ -285,7 +302,7 @@ def _with_file(base: Target, path: Path) -> Target:
         chain_id = int(provider.network_id)
     return dataclasses.replace(
         base,
-        url=f"{scheme}://{host}" + ("" if port is None else f":{port}"),
+        urls=(f"{scheme}://{host}" + ("" if port is None else f":{port}"),),
         chain_id=chain_id,
         registry=base.registry
         if deployed.registry.address is None
@@ -296,6 +313,25 @@ def _with_file(base: Target, path: Path) -> Target:
             else address(deployed.permissions.address, path)
         ),
     )
+
+
+def connect(target: Target) -> Chain:
+    """The chain that is meant, through the first endpoint that serves it.
+
+    Raises ConfigError, and what the last endpoint gave: TransactionError or RpcError.
+    """
+    from ocn_fast.registry import transactions
+
+    limits = Registry() if target.settings is None else target.settings.registry
+    fault: OcnError = ConfigError("names no endpoint", source="--rpc-file")
+    for url in target.urls:
+        try:
+            return transactions.connect(
+                url, target.chain_id, timeout_ms=limits.rpc_timeout_ms, max_bytes=limits.rpc_bytes
+            )
+        except (TransactionError, RpcError) as error:
+            fault = error
+    raise fault
 
 
 # -- Whose keys

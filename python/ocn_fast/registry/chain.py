@@ -52,25 +52,27 @@ def chain_of(settings: Registry) -> Chain:
 
 def endpoints_of(settings: Registry, chain: Chain, clock: Callable[[], float] = time.monotonic) -> Endpoints:
     """The endpoints that the settings name; those of the network if they name none. Raises ConfigError."""
-    urls = [*settings.rpc, *_urls_in(settings.rpc_file)]
-    if not urls and settings.network is not None:
-        urls = list(networks.network(settings.network).rpc)
-    if not urls:
-        raise ConfigError("names no endpoint", source=settings.rpc_file, key="registry.rpc_file")
     contracts = [chain.contract] if chain.permissions is None else [chain.contract, chain.permissions]
-    distinct = dict.fromkeys(urls)
     return Endpoints(
-        [Endpoint(url, settings.rpc_timeout_ms, settings.rpc_bytes) for url in distinct],
+        [Endpoint(url, settings.rpc_timeout_ms, settings.rpc_bytes) for url in urls_of(settings)],
         chain.chain_id,
         contracts,
         clock,
     )
 
 
-def _urls_in(file: str | None) -> list[str]:
-    """The lines of the file of URLs; empty ones and comments are none."""
-    if file is None:
-        return []
+def urls_of(settings: Registry) -> tuple[str, ...]:
+    """The URLs of those endpoints, each once, best first. They may hold secrets. Raises ConfigError."""
+    urls = [*settings.rpc, *([] if settings.rpc_file is None else urls_in(settings.rpc_file))]
+    if not urls and settings.network is not None:
+        urls = list(networks.network(settings.network).rpc)
+    if not urls:
+        raise ConfigError("names no endpoint", source=settings.rpc_file, key="registry.rpc_file")
+    return tuple(dict.fromkeys(urls))
+
+
+def urls_in(file: str) -> list[str]:
+    """The lines of a file of URLs; empty ones and comments are none. Raises ConfigError."""
     lines = [line.strip() for line in keyfiles.read(file).splitlines()]
     urls = [line for line in lines if line and not line.startswith("#")]
     for url in urls:

@@ -26,13 +26,11 @@ from eth_abi.exceptions import DecodingError
 from eth_account import Account
 from web3 import Web3
 
+from ocn_fast.config import Registry
 from ocn_fast.errors import RpcError, TransactionError
 from ocn_fast.registry import raw as signatures
 from ocn_fast.registry import rpc, views
 
-TIMEOUT_MS = 10_000
-"""Longest wait for one answer of the endpoint."""
-ANSWER_BYTES = 16 * 1024 * 1024
 WAIT_S = 300.0
 """Longest wait for a transaction to count."""
 DEADLINE_S = 3_600
@@ -372,9 +370,15 @@ class Chain:
 
 
 def connect(
-    url: str, chain_id: int | None, *, timeout_ms: int = TIMEOUT_MS, max_bytes: int = ANSWER_BYTES
+    url: str,
+    chain_id: int | None,
+    *,
+    timeout_ms: int = Registry().rpc_timeout_ms,
+    max_bytes: int = Registry().rpc_bytes,
 ) -> Chain:
     """A chain, once its id is the expected one; None takes any. Raises TransactionError and RpcError.
+
+    `timeout_ms` bounds each of its answers, `max_bytes` their size.
 
     To be called before a key is read: whoever is on the wrong chain has then not shown it a signature.
     """
