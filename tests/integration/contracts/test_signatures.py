@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from web3 import Web3
 
+from in_process import InProcess
+from ocn_fast.chain.machine import Machine
+from ocn_fast.chain.methods import Methods
 from ocn_fast.registry import raw
 from ocn_fast.registry.raw import TYPED
 from world import GONE, LATER, Actor, World
@@ -349,3 +353,17 @@ def test_the_domain_separator_is_the_one_that_signers_use(world: World) -> None:
     for function, contract in (("setNodeTyped", world.registry), ("setServiceTyped", world.permissions)):
         own = raw.domain_separator(function, world.chain_id, contract.address)
         assert contract.functions.DOMAIN_SEPARATOR().call() == own
+
+
+def test_A113_the_same_contract_on_another_chain_takes_only_what_is_for_that_chain() -> None:
+    """At the same address, as whoever deploys first on each chain has it."""
+    here, there = (World(Web3(InProcess(Methods(Machine(number, 8))))) for number in (9, 10))
+    assert here.registry.address == there.registry.address
+    params = {"operator": here.a.address, "domain": "https://a.example"}
+    limits = (here.chain_id, here.registry.address, 0, LATER)
+    signature = raw.sign_typed("setNodeTyped", here.a.key, *limits, **params)
+    arguments = raw.typed_arguments("setNodeTyped", signature, 0, LATER, **params)
+    replayed = there.registry.functions.setNodeTyped(*arguments)
+    there.refused(replayed, there.anybody, other_signer("setNodeTyped"))
+    there.done(there.typed_call("setNodeTyped", there.a, **params), there.anybody)
+    here.done(here.registry.functions.setNodeTyped(*arguments), here.anybody)
