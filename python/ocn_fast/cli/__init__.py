@@ -22,6 +22,7 @@ from ocn_fast.cli import (
     doctor,
     explain,
     init,
+    join,
     keys,
     notary,
     party,
@@ -66,6 +67,7 @@ app.command("chain")(chain.chain)
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
+app.add_typer(join.app, name="join")
 app.add_typer(keys.app, name="keys")
 app.add_typer(registry.app, name="registry")
 app.add_typer(notary.app, name="notary")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,8 +40,12 @@ required = {required}
 [store]
 url = "sqlite+aiosqlite:///ocn-fast.db"
 
-# The registry of operators and parties: a signed snapshot, and who may sign it.
+{registry}"""
+
+_NO_REGISTRY = """\
+# The registry of operators and parties: on a chain, as here, or a signed snapshot, and who may sign it.
 # [registry]
+# network = "volta"
 # file = "registry.snapshot"
 # file_signers = ["0x…"]
 """
@@ -99,14 +104,25 @@ def init(
 
 
 def write_node(
-    folder: Path, *, url: str, country_code: str, party_id: str, signatures: bool = True, dev: bool = False
+    folder: Path,
+    *,
+    url: str,
+    country_code: str,
+    party_id: str,
+    signatures: bool = True,
+    dev: bool = False,
+    registry: Mapping[str, Any] | None = None,
 ) -> Made:
-    """Makes all files of a new node in a folder, or none. Raises ConfigError."""
+    """Makes all files of a new node in a folder, or none. `registry`: its settings, if any are known.
+
+    Raises ConfigError.
+    """
     # The settings are tried before anything is written.
     values: dict[str, Any] = {"node.url": url, "node.country_code": country_code, "node.party_id": party_id}
     # A development node is reached directly, a real one through a proxy or by other settings.
     port = _port_of(url) if dev else 8080
     flags = {**values, "http.port": port, "node.dev": dev, "signatures.required": signatures}
+    flags |= {f"registry.{name}": value for name, value in (registry or {}).items()}
     Settings.load(flags=flags)
     settings = folder / DEFAULT_CONFIG
     node_key, key_ring, admin_key = folder / "node.key", folder / "keyring.json", folder / "admin.key"
@@ -127,6 +143,7 @@ def write_node(
         required=str(signatures).lower(),
         dev="dev = true\n" if dev else "",
         port=port,
+        registry="\n".join(["[registry]", *toml_lines(registry), ""]) if registry else _NO_REGISTRY,
     )
     keyfiles.create(settings, text)
     return Made(address, settings)
@@ -148,6 +165,17 @@ def _port_of(url: str) -> int:
     except ValueError:
         raise ConfigError("has no valid port", key="node.url") from None
     return 80 if port is None else port
+
+
+def toml_lines(values: Mapping[str, Any]) -> list[str]:
+    """The lines of a TOML table: texts, numbers, and lists of texts."""
+    return [f"{name} = {_toml_value(value)}" for name, value in values.items()]
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return _toml(value) if isinstance(value, str) else str(value)
 
 
 def _toml(text: str) -> str:

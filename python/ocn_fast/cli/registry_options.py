@@ -192,9 +192,7 @@ class Where:
 
     def target(self) -> Target:
         """What is meant. Raises ConfigError."""
-        path = options.config_file(self.config)
-        settings = None if path is None else options.settings(path)
-        base = self._base(settings)
+        base = self._base(self._settings())
         if self.network_file is not None:
             base = _with_file(base, self.network_file)
         registry, permissions = base.registry, base.permissions
@@ -211,6 +209,10 @@ class Where:
             registry=registry,
             permissions=permissions,
         )
+
+    def _settings(self) -> Settings | None:
+        path = options.config_file(self.config)
+        return None if path is None else options.settings(path)
 
     def _base(self, settings: Settings | None) -> Target:
         if self.network is None:
