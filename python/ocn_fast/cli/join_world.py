@@ -17,7 +17,7 @@ import typer
 from ocn_fast import keyfiles
 from ocn_fast.cli.join_steps import JoinError, Notes, Waiting, status
 from ocn_fast.cli.output import print_note
-from ocn_fast.cli.registry_options import SPENDER_VARIABLE, Target, Where, read_key
+from ocn_fast.cli.registry_options import SPENDER_VARIABLE, Target, Where, connect, read_key
 from ocn_fast.errors import ConfigError, RpcError, TransactionError
 from ocn_fast.registry import enums, views
 from ocn_fast.registry.networks import NETWORKS
@@ -82,10 +82,10 @@ class OnChain(Where):
         what is in it."""
         target = self.target()
         known = NETWORKS.get(target.name)
-        if known is not None and (target.url, target.registry) == (known.rpc[0], known.registry):
+        if known is not None and (target.urls, target.registry) == (known.rpc, known.registry):
             return {"network": known.name}
         values: dict[str, Any] = {
-            "rpc": None if self.rpc_file is not None else [target.url],
+            "rpc": None if self.rpc_file is not None else list(target.urls),
             "rpc_file": _absolute(self.rpc_file),
             "chain_id": target.chain_id,
             "contract": target.registry,
@@ -244,12 +244,10 @@ class NodeApi:
 @contextmanager
 def opened(where: OnChain, notes: Notes) -> Iterator[Ledger]:
     """The registry that is meant. No key is read before chain and contract are known."""
-    from ocn_fast.registry import transactions
-
     target = where.target()
     if target.chain_id is None:
         raise ConfigError("nobody said which chain it must be: say --chain-id or --network")
-    with transactions.connect(target.url, target.chain_id) as chain:
+    with connect(target) as chain:
         chain.require_contract(target.address("registry"), "registry contract")
         yield Ledger(where, target, chain, notes)
 
