@@ -21,6 +21,9 @@ from tools_found import run_anvil
 NODE = "https://node.example.org"
 NOBODY = "0x" + "11" * 20
 
+OURS = pytest.mark.parametrize("registries", ["ours"], indirect=True)
+"""For what does not depend on who wrote the contracts."""
+
 
 @pytest.fixture(scope="module", params=["ours", "published"])
 def registries(
@@ -119,6 +122,7 @@ def test_REG58_raw_signs_the_url_that_it_sends(registry: Tool, deployed: Deploye
     assert registry("get-node", signer.address).out == f"{NODE}\n"
 
 
+@OURS
 @pytest.mark.parametrize(
     ("given", "stored"),
     [
@@ -133,6 +137,7 @@ def test_REG58_spelling_of_urls(registry: Tool, given: str, stored: str) -> None
     assert registry.good("set-node", given, by=registry.deployed.key())["domain"] == stored
 
 
+@OURS
 def test_a_path_is_kept_if_asked_for(registry: Tool) -> None:
     sent = registry.good("set-node", "https://Example.org/ocn/", "--keep-path", by=registry.deployed.key())
     assert sent["domain"] == "https://example.org/ocn"
@@ -309,6 +314,7 @@ def test_REG32_v_is_27_or_28() -> None:
     assert seen == {27, 28}
 
 
+@OURS
 def test_REG32_a_signature_that_counts_as_somebody_elses_is_not_sent(
     registry: Tool, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +331,7 @@ def test_REG32_a_signature_that_counts_as_somebody_elses_is_not_sent(
     assert registry("list-nodes").json == []
 
 
+@OURS
 def test_REG32_a_v_of_another_convention_is_not_sent(
     registry: Tool, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +386,7 @@ BAD: dict[str, tuple[list[object], str]] = {
 }
 
 
+@OURS
 @pytest.mark.parametrize("case", BAD)
 def test_REG60_bad_input_is_one_line_and_nothing_is_sent(
     registry: Tool, deployed: Deployed, case: str
@@ -391,6 +399,7 @@ def test_REG60_bad_input_is_one_line_and_nothing_is_sent(
     assert deployed.nothing_sent(signer)
 
 
+@OURS
 def test_REG60_a_missing_key_is_one_line(registry: Tool, deployed: Deployed) -> None:
     refused = registry("set-party-modules", "--si", "cdrs")
     assert (refused.status, refused.err.count("\n")) == (1, 1)
@@ -402,6 +411,7 @@ def test_REG60_a_missing_key_is_one_line(registry: Tool, deployed: Deployed) -> 
     assert (refused.status, refused.err.count("\n")) == (1, 1)
 
 
+@OURS
 @pytest.mark.parametrize("text", ["zz" * 32, "12", "", "0x" + "00" * 32])
 def test_REG60_what_is_no_key_is_not_repeated(
     registry: Tool, monkeypatch: pytest.MonkeyPatch, text: str
@@ -422,6 +432,7 @@ def test_REG60_refusals_of_the_contract_come_before_anything_is_sent(
     assert deployed.nothing_sent(party)
 
 
+@OURS
 def test_who_cannot_pay_is_told_so(registry: Tool, deployed: Deployed) -> None:
     poor = deployed.key(ether=0)
     refused = registry("set-node", NODE, by=poor)
@@ -447,6 +458,7 @@ def test_a_number_that_the_contract_does_not_know_is_refused_in_words(
 # -- Keys
 
 
+@OURS
 def test_REG61_a_file_counts_more_than_the_environment(
     registry: Tool, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -459,6 +471,7 @@ def test_REG61_a_file_counts_more_than_the_environment(
     assert "SIGNER is set too" in listed.err
 
 
+@OURS
 def test_REG61_a_key_on_the_command_line_is_refused_and_not_repeated(
     registry: Tool, deployed: Deployed
 ) -> None:
@@ -470,6 +483,7 @@ def test_REG61_a_key_on_the_command_line_is_refused_and_not_repeated(
     assert deployed.nothing_sent(key)
 
 
+@OURS
 def test_I05_a_secret_in_the_url_of_an_endpoint_is_not_shown(
     registry: Tool, deployed: Deployed, tmp_path: Path
 ) -> None:
@@ -488,6 +502,7 @@ def test_I05_a_secret_in_the_url_of_an_endpoint_is_not_shown(
         assert "marker-secret" not in outcome.out + outcome.err
 
 
+@OURS
 def test_published_keys_sign_nothing_outside_of_development(
     registry: Tool, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -515,6 +530,7 @@ def node_settings(registry: Tool, deployed: Deployed, tmp_path: Path) -> Path:
     return made.settings
 
 
+@OURS
 def test_a_node_lists_itself_by_its_settings(registry: Tool, node_settings: Path) -> None:
     operator = keyfiles.address(node_settings.with_name("node.key"))
     listed = registry.run("set-node", "-c", node_settings, "--json")
@@ -533,6 +549,7 @@ def test_a_node_lists_itself_by_its_settings(registry: Tool, node_settings: Path
     assert (exported.json["signatory"], exported.json["parties"]) == (operator, 1)
 
 
+@OURS
 def test_options_are_stronger_than_settings(registry: Tool, node_settings: Path) -> None:
     wrong = registry.run("set-node", "-c", node_settings, "--chain-id", 246)
     assert "expected is chain 246" in wrong.err
@@ -540,6 +557,7 @@ def test_options_are_stronger_than_settings(registry: Tool, node_settings: Path)
     assert (other.status, NOBODY in other.err) == (1, True)
 
 
+@OURS
 def test_resync_needs_a_node_that_has_read_a_chain(registry: Tool, node_settings: Path) -> None:
     store.migrate(Settings.load(node_settings).store.url)
     refused = registry.run("resync", "-c", node_settings)
@@ -570,6 +588,7 @@ def test_export_writes_what_verify_takes(registry: Tool, deployed: Deployed, tmp
     )
 
 
+@OURS
 def test_deploy_makes_a_registry_of_ones_own(registry: Tool, deployed: Deployed) -> None:
     payer = deployed.key(ether=10)
     chain = ("--rpc", deployed.anvil.url, "--chain-id", deployed.anvil.chain_id)

@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from ocn_fast.cli.init import write_node
 from registry_tool import Deployed, Key, Tool, deploy, our_bytecodes
 from tools_found import run_anvil
 
@@ -46,11 +50,9 @@ class PublicTool:
 
     def __call__(self, *arguments: str, signer: Key | None = None, spender: Key | None = None) -> str:
         """Runs it; returns what it prints after its first line."""
-        keys = {"SIGNER": signer, "SPENDER": spender}
-        environment = {name: "0x" + key.secret.hex() for name, key in keys.items() if key is not None}
         done = subprocess.run(
             [*self._command, *arguments],
-            env={"PATH": os.environ["PATH"], **environment},
+            env=_environment(signer, spender),
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -61,9 +63,21 @@ class PublicTool:
         assert first.startswith("connecting to http://")
         return rest.strip()
 
+    def start(self, *arguments: str, signer: Key, spender: Key | None = None) -> subprocess.Popen[bytes]:
+        """Starts it, to be watched meanwhile."""
+        return subprocess.Popen(
+            [*self._command, *arguments], env=_environment(signer, spender), stdout=subprocess.DEVNULL
+        )
+
     def json(self, *arguments: str) -> Any:
         """Runs it; what it prints is JSON."""
         return json.loads(self(*arguments))
+
+
+def _environment(signer: Key | None, spender: Key | None) -> dict[str, str]:
+    keys = {"SIGNER": signer, "SPENDER": spender}
+    given = {name: "0x" + key.secret.hex() for name, key in keys.items() if key is not None}
+    return {"PATH": os.environ["PATH"], **given}
 
 
 @pytest.fixture
@@ -153,3 +167,79 @@ def test_REG56_what_ours_writes_is_shown_by_the_public_tool(
     assert service["permissions"] == ["FORWARD_ALL_SENDER"]
     ours.good("revoke-agreement" + suffix, other.address, *consent, by=party, pays=spender)
     assert public.json("get-agreements", "-a", party.address) == []
+
+
+@pytest.fixture
+def running_node(deployed: Deployed, tmp_path: Path) -> Iterator[str]:
+    """A node that follows this registry: its URL."""
+    made = write_node(
+        tmp_path / "node", url="http://127.0.0.1:0", country_code="DE", party_id="HUB", dev=True
+    )
+    ready = tmp_path / "ready.json"
+    settings = {
+        "http.port": 0,
+        "registry.rpc": deployed.anvil.url,
+        "registry.chain_id": deployed.anvil.chain_id,
+        "registry.contract": deployed.registry,
+        "registry.permissions": deployed.permissions,
+        "registry.poll_s": 0.5,
+    }
+    flags = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    command = [
+        sys.executable,
+        "-m",
+        "ocn_fast",
+        "serve",
+        "-c",
+        str(made.settings),
+        "--ready-file",
+        str(ready),
+    ]
+    with subprocess.Popen([*command, *flags], stderr=subprocess.DEVNULL) as process:
+        try:
+            until(ready.exists)
+            yield json.loads(ready.read_text())["url"]
+        finally:
+            process.terminate()
+
+
+def until(condition: Callable[[], bool]) -> float:
+    """Waits for a condition; returns when it was seen to hold."""
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+    return time.monotonic()
+
+
+@pytest.mark.parametrize("way", ["direct", "raw"])
+def test_a_running_node_knows_soon_what_the_public_tool_has_written(
+    public: PublicTool, deployed: Deployed, running_node: str, way: str
+) -> None:
+    """Within a block and a second. That is printed and not demanded: a busy machine may be slower."""
+    raw = way == "raw"
+    operator, party = (deployed.key(ether=0 if raw else 1) for _ in range(2))
+    spender = deployed.key() if raw else None
+    suffix = "-raw" if raw else ""
+
+    def head() -> int:
+        return int(deployed.anvil.call("eth_blockNumber"), 16)
+
+    def answer(path: str) -> str:
+        return httpx.get(f"{running_node}/ocn/registry/{path}", timeout=LIMIT_S).text
+
+    def follows(shown: Callable[[], bool], *arguments: str, by: Key) -> None:
+        before = head()
+        with public.start(*arguments, signer=by, spender=spender) as process:
+            mined = until(lambda: head() > before)
+            seen = until(shown)
+            print(f"{arguments[0]}: shown {seen - mined:.2f} s after its block")
+        assert process.returncode == 0
+
+    follows(lambda: NODE in answer("operators"), f"set-node{suffix}", NODE, by=operator)
+    follows(
+        lambda: NODE in answer("node/DE/CPO"),
+        *(f"set-party{suffix}", "-c", "DE", "CPO", "-r", "CPO", "-o", operator.address),
+        by=party,
+    )
+    follows(lambda: NODE not in answer("node/DE/CPO"), f"delete-party{suffix}", by=party)
