@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -646,6 +650,35 @@ def test_REG56_a_network_file_of_older_tools_leads_to_the_same_registry(
     file.write_text(json.dumps({"provider": {**provider, "network_id": "x"}}))
     refused = registry.run("get-node", "--nf", file, operator.address)
     assert (refused.status, refused.err.count("\n")) == (1, 1)
+
+
+# -- On a terminal
+
+
+@OURS
+def test_progress_is_shown_on_a_terminal_and_results_stay_clean(registry: Tool, deployed: Deployed) -> None:
+    signer = deployed.key()
+    here, there = pty.openpty()
+    command = [sys.executable, "-m", "ocn_fast", "registry", "set-node", *deployed.options]
+    with subprocess.Popen(
+        [*command, "-s", str(signer.file), NODE, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=there,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "300"},
+    ) as child:
+        os.close(there)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other side was closed
+            while part := os.read(here, 65_536):
+                shown += part
+        assert child.stdout is not None
+        out = child.stdout.read()
+    assert child.wait() == 0, shown.decode()
+    sent = json.loads(out)
+    os.close(here)
+    (transaction,) = sent["transactions"]
+    assert f"counts: {transaction['transaction']} in block {transaction['block']}" in shown.decode()
+    assert signer.secret.hex() not in shown.decode()
 
 
 # -- Networks

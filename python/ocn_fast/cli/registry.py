@@ -164,6 +164,6 @@ def _print_warnings(signed: snapshots.Signed) -> None:
 
 
 app.command("verify")(verify)
-command(app, "export")(export)
+command(app, "export", export)
 registry_entries.register(app)
 registry_changes.register(app)

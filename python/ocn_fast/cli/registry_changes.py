@@ -269,10 +269,10 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
 def register(app: typer.Typer) -> None:
     """Adds all commands that change something."""
-    command(app, "deploy")(deploy)
+    command(app, "deploy", deploy)
     for name, function in _COMMANDS.items():
-        command(app, name, signing=DirectSigning)(function)
-        command(app, f"{name}-raw", signing=RawSigning)(function)
+        command(app, name, function, signing=DirectSigning)
+        command(app, f"{name}-raw", function, note="By a raw signature.", signing=RawSigning)
 
 
 # -- Contracts

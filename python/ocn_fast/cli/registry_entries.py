@@ -336,7 +336,7 @@ def _known(look: Look, who: str) -> Entry:
 def register(app: typer.Typer) -> None:
     """Adds all commands that read."""
     for name, function in _COMMANDS.items():
-        command(app, name)(function)
+        command(app, name, function)
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {

@@ -43,18 +43,16 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 # -- Options as classes
 
 
-def command(app: typer.Typer, name: str, **groups: type) -> Callable[[Callable[..., None]], Any]:
-    """As `app.command`, for functions some of whose parameters are classes of options (dataclasses).
+def command(
+    app: typer.Typer, name: str, function: Callable[..., None], *, note: str = "", **groups: type
+) -> None:
+    """Adds a command for a function some of whose parameters are classes of options (dataclasses).
 
     Each field becomes an option, and the function gets the object. `groups` puts other classes in the place
-    of those that the parameters are annotated with.
+    of those that the parameters are annotated with; `note` is put behind the function's help.
     """
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        app.command(name, cls=WordsCommand)(_expanded(function, groups))
-        return function
-
-    return register
+    text = " ".join([inspect.getdoc(function) or "", note]).strip()
+    app.command(name, cls=WordsCommand, help=text)(_expanded(function, groups))
 
 
 def _expanded(function: Callable[..., None], groups: Mapping[str, type]) -> Callable[..., None]:
@@ -75,7 +73,6 @@ def _expanded(function: Callable[..., None], groups: Mapping[str, type]) -> Call
             given[name] = kind(**{field: given.pop(field) for field in fields})
         function(**given)
 
-    run.__doc__ = function.__doc__
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
