@@ -449,5 +449,5 @@ def _become(*words: str) -> NoReturn:
     os.execv(sys.executable, arguments)  # noqa: S606
 
 
-command(app, "operator")(operator)
-command(app, "party")(party)
+command(app, "operator", operator)
+command(app, "party", party)
