@@ -5,6 +5,7 @@
 //! [`ports`]. `safety.md` I26 gives the order: authenticate, then read the body, then permit, then
 //! verify, then (if needed) write SQL, then call out.
 mod authenticate;
+mod callback;
 mod dialect;
 pub mod error;
 mod explain;

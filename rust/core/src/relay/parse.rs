@@ -127,12 +127,13 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
         walk.record.door = Some("node");
         walk.record.dialect = Some(PROTOCOL);
     }
-    let names = &FIELDS[..if from_node {
-        FIELDS.len()
+    // A node's signature covers nothing beyond its fields, so nothing else of its message passes on.
+    let (names, extra): (_, &[&'static str]) = if from_node {
+        (&FIELDS[..], &[])
     } else {
-        PARTY_FIELDS
-    }];
-    let fields = Fields::read(&head, names, &walk.node.forward_headers)?;
+        (&FIELDS[..PARTY_FIELDS], &walk.node.forward_headers)
+    };
+    let fields = Fields::read(&head, names, extra)?;
     walk.requester.remember_ids(
         fields.id(Field::RequestId, walk.node.settings.limits.id_bytes),
         fields.id(Field::CorrelationId, walk.node.settings.limits.id_bytes),

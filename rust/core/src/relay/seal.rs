@@ -10,30 +10,27 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::Walk;
 use super::authenticate::{Held, Sender};
+use super::callback::{
+    ResponseUrl, URL_CHARS, callback_link, callback_url, location_link, named_link, response_url,
+};
 use super::dialect;
 use super::error::{Kind, Refusal};
-use super::home::{Home, is_below_the_door};
-use super::link::{Binding, is_id, random_id};
-use super::parse::{Door, Envelope, Method, decode};
+use super::home::Home;
+use super::link::{Binding, is_id};
+use super::parse::{Door, Envelope, Method};
 use super::peer;
 use super::permit::Permit;
 use super::ports::{Clock as _, Journal as _, Link, Outgoing, Ports};
 use super::record::Stage;
 use super::reserve;
 use super::route::Target;
-use super::verify::{SignedRequest, Verified, container, pieces};
-use crate::json;
-use crate::notary::{Container, Notary, NumberForm, RESPONSE_URL_BODY, RESPONSE_URL_PARAMS};
+use super::verify::{SignedRequest, Verified, container};
+use crate::notary::{Container, Notary, NumberForm};
 use crate::ocpi::{InterfaceRole, Module, Version};
 use crate::table::{InFlight, Platform, TokenEncoding, origin_of};
-
-/// OCPI's limit for the type URL.
-const URL_CHARS: usize = 255;
 
 /// A message ready to go.
 pub(super) struct Sealed {
@@ -395,311 +392,6 @@ impl Signing {
     }
 }
 
-/// Where a request carries its `response_url`.
-enum ResponseUrl {
-    Body {
-        range: std::ops::Range<usize>,
-        url: String,
-    },
-    Query {
-        range: std::ops::Range<usize>,
-        url: String,
-    },
-}
-
-impl ResponseUrl {
-    fn url(&self) -> &str {
-        match self {
-            Self::Body { url, .. } | Self::Query { url, .. } => url,
-        }
-    }
-
-    fn in_query(&self) -> bool {
-        matches!(self, Self::Query { .. })
-    }
-
-    fn path(&self) -> &'static str {
-        if self.in_query() {
-            RESPONSE_URL_PARAMS
-        } else {
-            RESPONSE_URL_BODY
-        }
-    }
-
-    /// Envelope and body with our URL in its place; every other byte stays.
-    fn exchange(&self, envelope: &Envelope, body: &Bytes, ours: &str) -> (Envelope, Bytes) {
-        let mut envelope = envelope.clone();
-        match self {
-            Self::Body { range, .. } => {
-                let quoted = json::quote(ours);
-                (
-                    envelope,
-                    Bytes::from(json::splice(body, range.clone(), quoted.as_bytes())),
-                )
-            }
-            Self::Query { range, .. } => {
-                let mut query = envelope.query.to_vec();
-                query.splice(range.clone(), percent_encode(ours).into_bytes());
-                envelope.query = Bytes::from(query);
-                (envelope, body.clone())
-            }
-        }
-    }
-}
-
-/// A URL as a query value: everything but unreserved characters encoded.
-fn percent_encode(url: &str) -> String {
-    url.bytes()
-        .fold(String::with_capacity(url.len() * 2), |mut out, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                out.push(byte as char);
-            } else {
-                out.push_str(&format!("%{byte:02X}"));
-            }
-            out
-        })
-}
-
-/// Finds the `response_url` of a command or charging profile, if this is one (`ocpi-hub.md` 2.11).
-fn response_url<P: Ports>(
-    walk: &Walk<'_, P>,
-    envelope: &Envelope,
-    body: &[u8],
-) -> Result<Option<ResponseUrl>, Refusal> {
-    if envelope.role != InterfaceRole::Receiver {
-        return Ok(None);
-    }
-    match (&envelope.module, envelope.method) {
-        (Module::Commands, Method::Post) | (Module::ChargingProfiles, Method::Put) => {
-            in_body(walk, body)
-        }
-        (Module::ChargingProfiles, Method::Get | Method::Delete) => in_query(&envelope.query),
-        _ => Ok(None),
-    }
-}
-
-fn in_body<P: Ports>(walk: &Walk<'_, P>, body: &[u8]) -> Result<Option<ResponseUrl>, Refusal> {
-    let bad = |text: String| Refusal::new(Kind::Malformed, text);
-    let [range] = json::members(body, ["response_url"], &walk.node.json_limits)
-        .map_err(|error| bad(format!("response_url cannot be read: {error}")))?;
-    let Some(range) = range else { return Ok(None) };
-    let url = json::string(&body[range.clone()])
-        .map_err(|error| bad(format!("response_url is not a string: {error}")))?
-        .into_owned();
-    Ok(Some(ResponseUrl::Body { range, url }))
-}
-
-fn in_query(query: &[u8]) -> Result<Option<ResponseUrl>, Refusal> {
-    let mut found = None;
-    for (name, value) in pieces(query) {
-        if decode(name) == b"response_url" {
-            let start = value.as_ptr() as usize - query.as_ptr() as usize;
-            let url = String::from_utf8_lossy(&decode(value)).into_owned();
-            let here = ResponseUrl::Query {
-                range: start..start + value.len(),
-                url,
-            };
-            if found.replace(here).is_some() {
-                return Err(Refusal::new(Kind::Malformed, "response_url is there twice"));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The stored link that our `response_url` will stand for.
-fn callback_link<P: Ports>(
-    walk: &Walk<'_, P>,
-    envelope: &Envelope,
-    body: &[u8],
-    place: &ResponseUrl,
-    sender: &Sender,
-    target: &Target,
-) -> Result<Link, Refusal> {
-    let bad = |text: &'static str| Refusal::new(Kind::BadParameter, text);
-    if place.url().len() > URL_CHARS {
-        return Err(bad("response_url is longer than 255 characters"));
-    }
-    let kept = sender
-        .home
-        .keep(place.url())
-        .ok_or_else(|| bad("response_url is not on an origin of the sending platform"))?;
-    let (module_place, expires_at) = callback_place(walk, envelope, body)?;
-    Ok(Link {
-        id: random_id(walk.ports.random()),
-        caller: target.party,
-        owner: sender.party,
-        module: envelope.module.clone(),
-        role: InterfaceRole::Sender,
-        method: "POST",
-        place: module_place,
-        url: kept,
-        expires_at,
-        platform: accountable(sender, target),
-    })
-}
-
-/// The stored link for a `response_url` that the sender's node named on our behalf: it must be ours, and the
-/// id is taken as it is. `reserve` refuses one that is there already (`safety.md` A94).
-fn named_link<P: Ports>(
-    walk: &Walk<'_, P>,
-    envelope: &Envelope,
-    body: &[u8],
-    place: &ResponseUrl,
-    sender: &Sender,
-    target: &Target,
-) -> Result<Link, Refusal> {
-    let bad = || {
-        Refusal::new(
-            Kind::BadParameter,
-            "response_url is none that this node gives out for the receiver",
-        )
-    };
-    let (module_place, expires_at) = callback_place(walk, envelope, body)?;
-    let version = envelope.version.ok_or_else(bad)?;
-    let module = envelope.module.as_str();
-    let start = format!(
-        "{}/ocpi/sender/{}/{module}/{module_place}/",
-        walk.node.settings.node.url,
-        version.as_str()
-    );
-    let rest = place.url().strip_prefix(&start).ok_or_else(bad)?;
-    let (id, query) = rest
-        .split_once('?')
-        .map_or((rest, None), |(id, query)| (id, Some(query)));
-    let kept = format!("sender/{module}/{module_place}/{rest}");
-    if !is_id(id) || query == Some("") || place.url().len() > URL_CHARS || !is_below_the_door(&kept)
-    {
-        return Err(bad());
-    }
-    Ok(Link {
-        id: id.to_owned(),
-        caller: target.party,
-        owner: sender.party,
-        module: envelope.module.clone(),
-        role: InterfaceRole::Sender,
-        method: "POST",
-        place: module_place,
-        url: kept,
-        expires_at,
-        platform: accountable(sender, target),
-    })
-}
-
-/// The platform against which a link counts: its owner's, or, where that lives elsewhere, the caller's.
-fn accountable(owner: &Sender, caller: &Target) -> i64 {
-    let platform = owner.home.platform().or(caller.home.platform());
-    platform.map_or(0, |platform| platform.id)
-}
-
-/// Command name, or what stands for it, and when a `response_url` for it ends.
-fn callback_place<P: Ports>(
-    walk: &Walk<'_, P>,
-    envelope: &Envelope,
-    body: &[u8],
-) -> Result<(String, i64), Refusal> {
-    let settings = &walk.node.settings.links;
-    let now = walk.ports.clock().unix_millis();
-    let segment = segments(&envelope.suffix).next().unwrap_or_default();
-    Ok(match envelope.module {
-        Module::Commands => {
-            let command = std::str::from_utf8(segment)
-                .ok()
-                .filter(|name| {
-                    (1..=64).contains(&name.len())
-                        && name
-                            .bytes()
-                            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-                })
-                .ok_or_else(|| {
-                    Refusal::new(
-                        Kind::BadParameter,
-                        "the command's name is missing or unusable",
-                    )
-                })?;
-            let ttl = now + settings.command_ttl_s * 1_000;
-            let expires_at = if command == "RESERVE_NOW" {
-                let margin = settings.reserve_margin_days * 86_400_000;
-                ttl.max(expiry_date(walk, body).unwrap_or(now)) + margin
-            } else {
-                ttl
-            };
-            (command.to_owned(), expires_at)
-        }
-        _ => ("result".to_owned(), now + settings.command_ttl_s * 1_000),
-    })
-}
-
-/// The URL that the receiver calls back: ours in the receiver's version, or its own node's in the version of
-/// the message. A query of the original shows on the latter: this node could not sign for a party of another
-/// node what that did not sign.
-fn callback_url<P: Ports>(
-    walk: &Walk<'_, P>,
-    link: &Link,
-    envelope: &Envelope,
-    target: &Target,
-) -> String {
-    let (base, version, query) = match &target.home {
-        Home::Platform(platform) => (
-            walk.node.settings.node.url.as_str(),
-            Some(platform.version),
-            None,
-        ),
-        Home::Node(operator) => (
-            operator.base().unwrap_or_default(),
-            envelope.version,
-            link.url.split_once('?').map(|(_, query)| query),
-        ),
-    };
-    format!(
-        "{base}/ocpi/sender/{}/{}/{}/{}{}{}",
-        version.map_or("", Version::as_str),
-        link.module.as_str(),
-        link.place,
-        link.id,
-        query.map_or("", |_| "?"),
-        query.unwrap_or_default()
-    )
-}
-
-/// `expiry_date` of a reservation in Unix milliseconds; OCPI's DateTime may lack the `Z`.
-fn expiry_date<P: Ports>(walk: &Walk<'_, P>, body: &[u8]) -> Option<i64> {
-    let [range] = json::members(body, ["expiry_date"], &walk.node.json_limits).ok()?;
-    let text = json::string(&body[range?]).ok()?;
-    let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    let moment = read(&text).or_else(|| read(&format!("{text}Z")))?;
-    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()
-}
-
-/// The row reserved for the `Location` that answers a CDR.
-fn location_link<P: Ports>(
-    walk: &Walk<'_, P>,
-    envelope: &Envelope,
-    sender: &Sender,
-    target: &Target,
-) -> Option<Link> {
-    let is_cdr = envelope.module == Module::Cdrs
-        && envelope.role == InterfaceRole::Receiver
-        && envelope.method == Method::Post;
-    is_cdr.then(|| Link {
-        id: random_id(walk.ports.random()),
-        caller: sender.party,
-        owner: target.party,
-        module: Module::Cdrs,
-        role: InterfaceRole::Receiver,
-        method: "GET",
-        place: String::new(),
-        url: String::new(),
-        expires_at: walk.ports.clock().unix_millis()
-            + walk.node.settings.links.location_days * 86_400_000,
-        platform: target
-            .home
-            .platform()
-            .or(sender.home.platform())
-            .map_or(0, |platform| platform.id),
-    })
-}
-
 /// Which link of ours a request follows.
 enum LinkUse<'a> {
     Page(&'a [u8]),
@@ -732,7 +424,7 @@ fn link_use(envelope: &Envelope) -> Option<LinkUse<'_>> {
     }
 }
 
-fn segments(suffix: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn segments(suffix: &[u8]) -> impl Iterator<Item = &[u8]> {
     suffix
         .split(|byte| *byte == b'/')
         .filter(|segment| !segment.is_empty())
@@ -838,13 +530,5 @@ mod tests {
         ] {
             assert_eq!(join(endpoint, suffix.as_bytes(), query.as_bytes()), url);
         }
-    }
-
-    #[test]
-    fn test_a85_response_url_twice_is_refused() {
-        let twice = b"response_url=https%3A%2F%2Fa%2Fb&response%5Furl=https%3A%2F%2Fa%2Fc";
-        assert!(in_query(twice).is_err());
-        let once = in_query(b"duration=1&response_url=https%3A%2F%2Fa%2Fb").expect("one");
-        assert_eq!(once.expect("found").url(), "https://a/b");
     }
 }

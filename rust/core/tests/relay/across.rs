@@ -1272,6 +1272,15 @@ async fn time_between_nodes_ends_at_the_far_node_first() {
     }
 }
 
+/// I06: what the signature does not cover does not pass on, whatever the operator's list says.
+#[tokio::test]
+async fn test_i06_headers_that_a_node_adds_unsigned_do_not_reach_the_receiver() {
+    let network = Network::new();
+    network.a_to_b.bend(|leg| set(leg, "x-vendor", "added"));
+    assert_eq!(network.a.send(list()).await.status, 200);
+    assert_eq!(header(&network.at_cpo()[0].headers, "x-vendor"), None);
+}
+
 /// The registry says where a party is, also while a platform here still has it.
 #[tokio::test]
 async fn a_party_that_moves_is_reached_at_its_new_node() {
