@@ -284,7 +284,7 @@ class Network:
         self.node = node
         self.admin_key = admin_key(settings)
         self.settings = settings
-        self._flags = flags
+        self.flags = flags
         self._peers = peers
 
     def kill(self) -> None:
@@ -299,7 +299,7 @@ class Network:
     @contextmanager
     def restarted(self) -> Iterator[None]:
         """The same node once more, with its own data."""
-        with running(self.settings, *self._flags) as self.node:
+        with running(self.settings, *self.flags) as self.node:
             yield
 
     def __getitem__(self, party: str) -> Peer:
