@@ -91,7 +91,8 @@ def given_response_url(nodes: Nodes, target: str = STOP, **message: object) -> G
     url = json.loads(got.body)["response_url"]
     path = nodes.b.path(url)
     place = {STOP: "commands/STOP_SESSION", PROFILE: "chargingprofiles/result"}[target]
-    assert re.fullmatch(rf"/ocpi/sender/{VERSION}/{place}/[0-9a-f]{{32}}", path), path
+    # The query stays to be seen: it is what the other party signs when it calls.
+    assert re.fullmatch(rf"/ocpi/sender/{VERSION}/{place}/[0-9a-f]{{32}}\?x=a%2Fb", path), path
     assert len(url) <= 255
     use: dict[str, Any] = {"sender": "CPO", "to": "MSP", "method": "POST", "target": path, "body": RESULT}
     return Given(nodes.b, use, nodes.a["MSP"], "POST /callback/1?x=a%2Fb HTTP/1.1")
@@ -209,19 +210,21 @@ def test_R6_a_guessed_or_altered_link_is_unknown(nodes: Nodes) -> None:
     with receiving(page.owner) as seen, receiving(command.owner) as called:
         for given in (page, command):
             path = str(given.use["target"])
-            last = "0" if path[-1] != "0" else "1"
-            unknown(given.node.ask(**given.use | {"target": path[:-1] + last}))
+            at = path.find("?") - 1 if "?" in path else len(path) - 3
+            other = "0" if path[at] != "0" else "1"
+            unknown(given.node.ask(**given.use | {"target": path[:at] + other + path[at + 1 :]}))
         assert seen == called == []
 
 
 # R7, A93, A94: the stranger is a node that lies
 
 
-def command(nodes: Nodes, response_url: str, **fields: object) -> Message:
-    """A command of the stranger to CPO, which asks for the result at this URL."""
+def command(nodes: Nodes, response_url: str, *, to: str = "CPO", version: str = VERSION) -> Message:
+    """A command of the stranger, which asks for the result at this URL."""
     body = json.dumps({"response_url": response_url, "session_id": "1"}).encode()
     target = f"{DOOR}receiver/commands/STOP_SESSION"
-    message = request(nodes.b, method="POST", target=target, body=body, **fields)  # type: ignore[arg-type]
+    headers = {"OCN-OCPI-Version": version}
+    message = request(nodes.b, to=to, method="POST", target=target, body=body, headers=headers)
     return sign(message, nodes.stranger_key)
 
 
@@ -240,10 +243,10 @@ def test_R7_A93_a_response_url_of_another_node_has_one_form(open_nodes: Nodes) -
             f"{own.replace('://', '://user@')}/ocpi/sender/{VERSION}/commands/STOP_SESSION/{uid}",
             f"{own}/ocpi/sender/{VERSION}/commands/START_SESSION/{uid}",
             f"{own}/ocpi/sender/{VERSION}/chargingprofiles/result/{uid}",
-            f"{own}/ocpi/sender/{VERSION}/commands/STOP_SESSION/{uid}?x=1",
             f"{own}/ocpi/sender/{VERSION}/commands/STOP_SESSION/{uid}/more",
             f"{own}/ocpi/sender/{VERSION}/commands/../commands/STOP_SESSION/{uid}",
             f"{own}/ocpi/sender/9.9/commands/STOP_SESSION/{uid}",
+            f"{own}/ocpi/sender/2.2/commands/STOP_SESSION/{uid}",
             a_response_url(nodes.b, "short"),
             a_response_url(nodes.b, uid.upper()),
             a_response_url(nodes.b, "../" + uid),
@@ -252,10 +255,10 @@ def test_R7_A93_a_response_url_of_another_node_has_one_form(open_nodes: Nodes) -
         ):
             refused(nodes.b.proxy.send(command(nodes, url)), 400, 2001)
         assert seen == []
-        # Any version that the node serves is taken, and the URL arrives as it was sent.
+        # In the version of the message it is taken, and arrives as it was sent.
         for version in ("2.2", VERSION):
             url = a_response_url(nodes.b).replace(VERSION, version)
-            assert nodes.b.proxy.send(command(nodes, url)).status == 200
+            assert nodes.b.proxy.send(command(nodes, url, version=version)).status == 200
             assert json.loads(seen[-1].body)["response_url"] == url
         assert called == []
 
@@ -305,7 +308,7 @@ def test_A93_a_result_reaches_only_the_url_that_was_kept_for_the_pair(open_nodes
         (sent,) = relayed(seen)
         url = json.loads(sent.body)["response_url"]
         assert url.startswith(f"{nodes.stranger.url}/ocpi/sender/{VERSION}/commands/STOP_SESSION/")
-        uid = url.rpartition("/")[2]
+        uid = url.rpartition("/")[2].partition("?")[0]
 
         def result(uid: str, place: str = "STOP_SESSION", to: str = "MSP") -> Message:
             target = f"{DOOR}sender/commands/{place}/{uid}"
