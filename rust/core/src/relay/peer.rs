@@ -247,7 +247,7 @@ pub(super) fn judge<P: Ports>(
     }
     if let Err(error) = verify_answer(walk, answer, &header, request_signature, operator) {
         walk.node.metrics.node_answer_refused();
-        if answer.status == 401 && origin == Some("node") {
+        if is_unsigned_refusal(answer.status) && origin == Some("node") {
             let text = far_text(walk, &answer.body);
             return Err(Refusal::new(
                 Kind::NodeRefused,
@@ -275,6 +275,11 @@ pub(super) fn judge<P: Ports>(
         kind,
         format!("the receiver's node says: {text}"),
     ))
+}
+
+/// What a node answers before it knows who asks, and so cannot sign for him: nothing was delivered.
+fn is_unsigned_refusal(status: u16) -> bool {
+    matches!(status, 400 | 401 | 404 | 405 | 408 | 413..=415 | 429 | 431 | 503)
 }
 
 fn verify_answer<'a, P: Ports>(

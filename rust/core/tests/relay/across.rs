@@ -1246,6 +1246,19 @@ async fn test_r9_a_node_that_refuses_our_signature_is_not_asked_again() {
     assert_eq!((network.legs().len(), network.at_cpo().len()), (1, 0));
 }
 
+/// What a node refuses before it looks at signatures it cannot sign: it was not delivered all the same.
+#[tokio::test]
+async fn an_unsigned_refusal_of_a_node_is_not_held_for_an_answer_of_the_receiver() {
+    let network = Network::new();
+    network
+        .a_to_b
+        .bend(|leg| set(leg, "ocn-deadline", "at noon"));
+    let reply = network.a.send(list()).await;
+    assert_verdict(&reply, 200, 4003, Some("no"));
+    assert!(text(&reply).contains("OCN-Deadline"), "{}", text(&reply));
+    assert_eq!((network.legs().len(), network.at_cpo().len()), (1, 0));
+}
+
 #[tokio::test]
 async fn time_between_nodes_ends_at_the_far_node_first() {
     let network = Network::new();
