@@ -189,7 +189,7 @@ def test_R2_A151_a_missing_component_is_refused(nodes: Nodes, component: str) ->
     reply, answer = through(
         nodes, lambda message: message.without(component), method="PUT", target=TOKEN, body=BODY
     )
-    refused(answer)
+    refused(answer, 400, 401)
     undelivered(reply)
 
 
@@ -235,7 +235,8 @@ def test_R2_A151_another_component_list_is_refused_whoever_signs_it(nodes: Nodes
     message = request(nodes.b, method="PUT", target=OTHER_TOKEN + "?type=RFID", body=BODY)
     components = LISTS[change](present(message, REQUEST))
     forged = sign(message, nodes.stranger_key, components=components)
-    assert verify(forged)[0] == Account.from_key(nodes.stranger_key).address
+    if "content-digest" in components:
+        assert verify(forged)[0] == Account.from_key(nodes.stranger_key).address
     with receiving(nodes.b["CPO"]) as seen:
         refused(nodes.b.proxy.send(forged))
         assert seen == []
