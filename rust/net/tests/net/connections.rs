@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ocn_core::eth::Address;
 use ocn_core::relay::ports::{Outgoing, Owner, SendError};
 use ocn_net::{Client, text};
 
@@ -219,8 +220,9 @@ async fn test_f38_bytes_after_an_answer_never_become_another_answer() {
     }
 }
 
+/// Platforms and nodes, whatever number or address they have.
 #[tokio::test]
-async fn test_f38_two_platforms_behind_one_address_share_no_connection() {
+async fn test_f38_two_owners_behind_one_address_share_no_connection() {
     let peer = Peer::start(|mut talk, number| async move {
         while talk.request().await.is_some() {
             let body = format!("{number:08}");
@@ -230,14 +232,24 @@ async fn test_f38_two_platforms_behind_one_address_share_no_connection() {
     })
     .await;
     let client = client();
-    let mut seen = [Vec::new(), Vec::new()];
-    for turn in 0..20 {
-        let platform = turn % 2;
+    let owners = [
+        Owner::Platform(0),
+        Owner::Platform(1),
+        Owner::Node(Address::from_bytes([0; 20])),
+        Owner::Node(Address::from_bytes([1; 20])),
+    ];
+    let mut connections = owners.map(|_| Vec::new());
+    for turn in 0..40 {
+        let owner = turn % owners.len();
         let request = Outgoing {
-            owner: Owner::Platform(platform as i64),
+            owner: owners[owner],
             ..post(peer.url())
         };
-        seen[platform].push(answered(&client, request).await.body);
+        connections[owner].push(answered(&client, request).await.body);
     }
-    assert!(seen[0].iter().all(|marker| !seen[1].contains(marker)));
+    for connections in &mut connections {
+        connections.dedup();
+        assert_eq!(connections.len(), 1, "each owner keeps its own");
+    }
+    assert_eq!(peer.journal().len(), owners.len());
 }
