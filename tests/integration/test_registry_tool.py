@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ocn_fast import keyfiles, store
+from ocn_fast import keeper, keyfiles, store
 from ocn_fast.cli import init
 from ocn_fast.config import Settings
 from ocn_fast.errors import TransactionError
@@ -171,6 +173,7 @@ def test_REG57_parties_as_json(registry: Tool) -> None:
     shown = registry.good("show", "DE/CPO")
     assert (shown["address"], shown["party"], shown["node"]) == (party.address, entry, None)
     assert registry.good("show")["parties"] == 1
+    assert registry("show", "DE/XXX").out == "DE/XXX is not listed.\n"
     registry.good("delete-party", by=party)
     gone = registry("get-party", "-c", "DE", "CPO")
     assert (gone.status, gone.out.count("\n")) == (0, 1)
@@ -567,6 +570,23 @@ def test_resync_needs_a_node_that_has_read_a_chain(registry: Tool, node_settings
     refused = registry.run("resync", "-c", node_settings)
     assert (refused.status, refused.err.count("\n")) == (1, 1)
     assert "has read no chain yet" in refused.err
+
+
+@OURS
+def test_resync_has_everything_read_anew(registry: Tool, node_settings: Path) -> None:
+    settings = Settings.load(node_settings)
+
+    def asked() -> int:
+        with contextlib.closing(sqlite3.connect(settings.store.url.partition(":///")[2])) as database:
+            found: int = database.execute("SELECT resync FROM registry_mirror").fetchone()[0]
+            return found
+
+    asyncio.run(keeper.prepare(settings))
+    assert asked() == 0
+    assert registry.run("resync", "-c", node_settings, "--json").json == {"asked": True}
+    assert asked() == 1
+    asyncio.run(keeper.prepare(settings))
+    assert asked() == 0
 
 
 # -- Export, and a registry of one's own

@@ -145,6 +145,7 @@ class Session:
     ) -> None:
         self.chain = chain
         self.contract = contract
+        self.development = target.development
         self._target = target
         self._signing = signing
         self._way = signing.way
@@ -331,6 +332,8 @@ def set_node(
     """Lists a node under the signer's address, or moves it to another URL with --replace."""
     url = _url(where, domain_, keep_path=keep_path)
     with opened(where, signing, "registry", nodes_own_key=True) as session:
+        if url.startswith("http:") and not session.development:
+            print_note("other nodes call this URL without TLS, or not at all")
         (listed,) = session.chain.view(session.contract, "getNode", session.signer)
         if listed == url.encode():
             print_note("this node is listed with this URL already: nothing was sent")

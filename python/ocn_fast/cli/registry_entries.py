@@ -299,7 +299,12 @@ def show(
     """Shows what is known of a party or an address; without one, of the registry itself."""
     with looking(where) as look:
         found = _registry(look) if who is None else _known(look, who)
-    print_json(found) if json else print_fields(flat(found))
+    if json:
+        print_json(found)
+    elif found is None:
+        print_line(f"{who} is not listed.")
+    else:
+        print_fields(flat(found))
 
 
 def _registry(look: Look) -> Entry:
@@ -317,15 +322,19 @@ def _registry(look: Look) -> Entry:
     }
 
 
-def _known(look: Look, who: str) -> Entry:
+def _known(look: Look, who: str) -> Entry | None:
     if who.startswith("0x"):
         at = address(who, "WHO")
         party = look.party(at)
     else:
         country, _, name = who.partition("/")
         party = look.party_by_id(*credentials(country, name))
-        at = "" if party is None else party.address
-    domain = look.domain(at) if at else ""
+        if party is None:
+            return None
+        at = party.address
+    domain = look.domain(at)
+    if party is None and not domain:
+        return None
     return {
         "address": at,
         "node": node_entry(at, domain) if domain else None,

@@ -228,7 +228,7 @@ class Chain:
         kinds = ["bytes" if kind == "string" else kind for kind in outputs.split(",")]
         try:
             return _CODEC.decode(kinds, answer)
-        except DecodingError:
+        except (DecodingError, OverflowError):
             raise TransactionError(
                 f"what is at {contract} on chain {self.chain_id} gives no usable answer to {function}"
             ) from None
@@ -452,7 +452,7 @@ def _decoded(selector: bytes, arguments: bytes) -> str:
             return f"the contract stopped: {_PANICS.get(code, 'panic')} (code {code:#04x})"
         # `Error(string)`, and the own errors of registries too, carry their reason as a text.
         (reason,) = _CODEC.decode(["bytes"], arguments)
-    except DecodingError:
+    except (DecodingError, OverflowError):
         return f"the contract answers with its own error 0x{selector.hex()}"
     text: str = reason.decode(errors="replace")[:_REASON_CHARACTERS]
     return text if selector == _selector("Error", "string") else f"{text} (error 0x{selector.hex()})"
