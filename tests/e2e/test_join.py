@@ -22,6 +22,7 @@ from processes import running, until
 from ocn_fast import keyfiles
 from ocn_fast.cli import main
 from ocn_fast.registry import contracts, transactions
+from registry_tool import published_bytecodes
 from tools_found import Anvil
 
 CONTINUED = 3
@@ -31,12 +32,12 @@ Start = Callable[..., Anvil]
 class World:
     """A chain with a registry on it, and somebody who can pay."""
 
-    def __init__(self, anvil: Anvil, folder: Path) -> None:
+    def __init__(self, anvil: Anvil, folder: Path, bytecode: bytes | None = None) -> None:
         self.anvil = anvil
         self.folder = folder
         self.payer = self.key("payer", ether=100)
         with transactions.connect(anvil.url, anvil.chain_id) as chain:
-            call = transactions.deployment("registry", contracts.registry().bytecode)
+            call = transactions.deployment("registry", bytecode or contracts.registry().bytecode)
             self.contract = str(chain.send(call, keyfiles.read_node_key(self.payer)).contract)
 
     def key(self, name: str, *, ether: int = 0) -> Path:
@@ -184,6 +185,18 @@ def test_F23_a_transaction_that_was_sent_is_waited_for_and_not_sent_again(world:
     status, document, said = join(*command)
     assert (status, states(document)["list"]) == (0, "there"), said
     assert world.count(payer) == before + 1
+
+
+def test_REG58_somebody_else_pays_also_where_the_contract_knows_no_typed_data(
+    start_anvil: Start, tmp_path: Path, join: Join, ocn_registry: Path
+) -> None:
+    """The contracts that are published: same functions, but a raw signature is all they read."""
+    world = World(start_anvil(), tmp_path, published_bytecodes(ocn_registry)[0])
+    status, made, said = join(*operator(world, "--spender-file", world.payer, "--yes"))
+    assert (status, made["state"]) == (0, "listed"), said
+    assert "raw signature" in said
+    assert world.node(made["address"]) == "http://127.0.0.1:1"
+    assert world.count(made["address"]) == 0
 
 
 def test_a_wrong_chain_is_found_before_any_key_is_made(world: World, join: Join) -> None:

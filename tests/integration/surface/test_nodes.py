@@ -108,6 +108,19 @@ async def _answers(node: Node, path: str, text: str) -> bool:
     return (await node.client.get(f"{REGISTRY}/{path}")).text == text
 
 
+@pytest.mark.parametrize(
+    "domain", ["<script>alert(1)</script>", 'https://x"}],', "unknown", "http://u:p@10.0.0.1"]
+)
+async def test_A106_a_strange_domain_is_shown_as_data(node: Node, domain: str) -> None:
+    await publish(node, (*ITS_PARTY, ADDRESS), operators={ADDRESS: domain})
+    await until(lambda: _answers(node, "node/DE/CPO", "Party not registered on OCN"))
+    for path in ("node/NL/ITS", "operators", "all-parties"):
+        answer = await node.client.get(f"{REGISTRY}/{path}")
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert domain in json.dumps(answer.json(), ensure_ascii=False).replace('\\"', '"')
+
+
 async def test_lists_have_the_form_of_v2_nodes(node: Node) -> None:
     """`operators` answers 200, so that whoever probes as the existing nodes do takes us for v2."""
     operators = (await node.client.get(f"{REGISTRY}/operators")).json()
