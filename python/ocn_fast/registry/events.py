@@ -51,6 +51,8 @@ class Events:
 
         Raises RpcError: `moved` if the endpoint has not both of these blocks on one chain now.
         """
+        if (to.number, to.hash) == since:
+            return Found((), ())
         if to.number - since[0] <= NEAR_BLOCKS:
             return await self._near(endpoint, since, to)
         logs: list[Log] = []

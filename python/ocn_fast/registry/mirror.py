@@ -134,6 +134,7 @@ class Mirror:
         self._brake: Brake | None = None
         self._state = figures.Mirror()
         self._warned: dict[str, str] = {}
+        self._left_out: dict[str, str] = {}
 
     @property
     def state(self) -> figures.Mirror:
@@ -171,7 +172,7 @@ class Mirror:
             else:
                 self.endpoints.succeeded(endpoint)
                 self._state = _replace(self._state, error="")
-                self._say("endpoint", "")
+                self._say(f"endpoint {endpoint.name}", "")
                 return
 
     async def check(self) -> None:
@@ -365,10 +366,11 @@ class Mirror:
         if other or base is None or cursor != base.cursor:
             progress = _progress(base, found, cursor)
             applied = await self._store.write_mirror(progress, differences, lease)
-            positions = {} if base is None or found.whole else dict(base.positions)
+            before = {} if base is None else base.positions
+            positions: dict[Key, int] = {}
             for key in found.records:
-                if (written := progress.records.get(key)) is not None:
-                    positions[key] = written[0]
+                written = progress.records.get(key)
+                positions[key] = before[key] if written is None else written[0]
             self._base = _Base(cursor, found.records, positions, _trimmed(found.ring, found.block.number))
             self._told(found, applied)
         if other:
@@ -462,12 +464,13 @@ class Mirror:
     ) -> None:
         """Raises Braked while more would vanish than one endpoint is believed to say."""
         gone: set[tuple[str, ...]] = set()
-        too_much = bool(found.missing)
+        too_much = False
         for kind in ("operator", "party"):
             before, removed = differences.gone(kind)
             gone.update((kind, *key) for key in removed)
             bound = max(before * self._settings.shrink_percent / 100, self._settings.shrink_least)
-            too_much = too_much or len(removed) > bound
+            missing = sum(key[0] == kind for key in found.missing)
+            too_much = too_much or max(len(removed), missing) > bound
         if not too_much:
             return
         now = self._clock()
@@ -557,11 +560,11 @@ class Mirror:
             own=self._own_fault(snapshot),
         )
         self._say("own", self._state.own)
-        for kind in {warned.kind for warned in warnings} | {
-            kind.removeprefix("left out: ") for kind in self._warned if kind.startswith("left out: ")
-        }:
-            text = next((warned.text for warned in warnings if warned.kind == kind), "")
-            self._say(f"left out: {kind}", text)
+        texts = {warned.kind: warned.text for warned in warnings}
+        for kind, text in texts.items():
+            if text != self._left_out.get(kind):
+                logs.get().warning("entries of the registry are not used", text=text)
+        self._left_out = texts
 
     def _own_fault(self, snapshot: Snapshot) -> str:
         """What is wrong with this node's own listing: others cannot reach it then."""
@@ -583,7 +586,7 @@ class Mirror:
     def _failed(self, endpoint: Endpoint, error: RpcError) -> None:
         self.endpoints.failed(endpoint, error)
         self._state = _replace(self._state, error=str(error))
-        self._say("endpoint", str(error))
+        self._say(f"endpoint {endpoint.name}", str(error))
 
     def _say(self, what: str, text: str) -> None:
         """Logs a fault when it begins or changes, and its end."""

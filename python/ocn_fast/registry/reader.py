@@ -295,8 +295,9 @@ class Reader:
         try:
             if self._multicall and len(wanted) > 1:
                 return await self._aggregate(wanted)
-            answers = await self._proven([_eth_call(to, data, self._at()) for to, data in wanted])
-            if self._by_hash and self._endpoint.by_hash and all(_is(answer, "refused") for answer in answers):
+            at = self._at()
+            answers = await self._proven([_eth_call(to, data, at) for to, data in wanted])
+            if isinstance(at, dict) and all(_is(answer, "refused") for answer in answers):
                 # It may be that it takes no hashes for a block.
                 self._endpoint.by_hash = False
                 return await self._part(wanted)

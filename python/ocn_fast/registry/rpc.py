@@ -104,10 +104,10 @@ class Endpoint:
         """
         if self.batch_size == 1 or len(calls) == 1:
             return await self._singles(calls)
-        if len(calls) > self.batch_size:
+        if len(calls) > (size := self.batch_size):
             found: list[Any] = []
-            for start in range(0, len(calls), self.batch_size):
-                found += await self.batch(calls[start : start + self.batch_size])
+            for start in range(0, len(calls), size):
+                found += await self.batch(calls[start : start + size])
             return found
         try:
             return await self._array(calls)

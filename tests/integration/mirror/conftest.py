@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ocn_fast.registry import contracts
 from tools_found import MODULES, Anvil
 
+from .proxy import Proxy, run_proxy
 from .world import World
 
 V1 = MODULES / "@shareandcharge" / "ocn-registry" / "contract.defs.local.json"
@@ -44,6 +46,13 @@ def make_world(start_anvil: Callable[..., Anvil]) -> Callable[..., World]:
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world()
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[[World], Proxy]]:
+    """`make_proxy(world)` stands before its chain until the end of the test."""
+    with ExitStack() as proxies:
+        yield lambda world: proxies.enter_context(run_proxy(world.anvil.url))
 
 
 @pytest.fixture

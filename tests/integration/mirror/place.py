@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocn_fast import keyfiles, store
+from ocn_fast import store
 from ocn_fast.cli.init import write_node
 from ocn_fast.config import Settings
 from ocn_fast.registry import chain as chains
@@ -19,8 +19,6 @@ from ocn_fast.registry.rpc import Endpoint
 from ocn_fast.registry.snapshot import Snapshot
 
 from .world import World
-
-NEVER = lambda holder: False  # noqa: E731
 
 
 class Clock:
@@ -57,7 +55,7 @@ class Place:
 
     async def __aenter__(self) -> Place:
         self.database = await store.open(self.settings)
-        lease = await self.database.take_lease("registry", "the test", NEVER)
+        lease = await self.database.take_lease("registry", "the test", lambda _: False)
         assert lease is not None
         self.lease = lease
         self.mirror = await self.open_mirror()
@@ -170,9 +168,6 @@ def of_snapshot(snapshot: Snapshot) -> dict[str, set[tuple[Any, ...]]]:
     }
 
 
-def run(story: Any) -> Any:
+def run(story: Coroutine[Any, Any, None]) -> None:
     """Runs a story to its end."""
-    return asyncio.run(story)
-
-
-__all__ = ["Clock", "Place", "keyfiles", "of_snapshot", "run"]
+    asyncio.run(story)

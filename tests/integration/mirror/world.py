@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -177,11 +176,3 @@ class Life:
         name = self._random.choice(("", f"service {self._count}"))
         permissions = self._random.choice(([0], [3, 5], [1, 2, 99]))
         self._world.do(provider, "setService(string,string,uint256[])", name, "", permissions)
-
-
-def until(condition: Any, seconds: float = 20.0) -> None:
-    """Waits for a condition. Fails when it takes too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
