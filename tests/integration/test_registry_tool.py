@@ -585,8 +585,17 @@ def test_resync_has_everything_read_anew(registry: Tool, node_settings: Path) ->
     assert asked() == 0
     assert registry.run("resync", "-c", node_settings, "--json").json == {"asked": True}
     assert asked() == 1
-    asyncio.run(keeper.prepare(settings))
-    assert asked() == 0
+
+    async def follow_until_done() -> None:
+        stop = asyncio.Event()
+        following = asyncio.create_task(keeper.run(settings, stop))
+        async with asyncio.timeout(60):
+            while asked():
+                await asyncio.sleep(0.02)
+        stop.set()
+        await following
+
+    asyncio.run(follow_until_done())
 
 
 # -- Export, and a registry of one's own
