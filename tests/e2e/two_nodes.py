@@ -123,12 +123,26 @@ class Proxy:
         self._request: Callable[[Message], Message] = unaltered
         self._answer: Callable[[Message, Message], Message | None] = answered
         self._connections: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = self._listen(0)
+        self.port = int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
+
+    def _listen(self, port: int) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", port), backlog=128)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return listener
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Nobody gets through meanwhile."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._listener = self._listen(self.port)
 
     @contextmanager
     def altering(
@@ -155,10 +169,10 @@ class Proxy:
             assert got is not None, "the node closed the connection"
             return got
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             self._connections.add(connection)
