@@ -590,7 +590,7 @@ def test_resync_has_everything_read_anew(registry: Tool, node_settings: Path) ->
         stop = asyncio.Event()
         following = asyncio.create_task(keeper.run(settings, stop))
         async with asyncio.timeout(60):
-            while asked():
+            while asked():  # noqa: ASYNC110 - it is the database that changes
                 await asyncio.sleep(0.02)
         stop.set()
         await following
