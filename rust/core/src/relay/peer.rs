@@ -110,12 +110,6 @@ pub(super) fn only_once<P: Ports>(walk: &Walk<'_, P>, sender: &Sender) -> Result
 /// Compares the body of a node's message with the digest that is signed.
 pub(super) fn check_body(proof: &Proof, body: &[u8]) -> Result<(), Refusal> {
     let digest = proof.get("content-digest").map(|value| &value[..]);
-    if body.is_empty() && digest.is_some() {
-        return Err(Refusal::new(
-            Kind::NodeSignature,
-            "there is a Content-Digest and no body",
-        ));
-    }
     check_digest(digest, body).map_err(disbelieved)
 }
 

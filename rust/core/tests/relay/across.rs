@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use ocn_core::relay::ports::{Outgoing, SendError};
 use ocn_core::relay::record::Signature;
-use ocn_core::relay::{Query, Reply, explain};
+use ocn_core::relay::{Query, Reply, Stale, explain, relay, unavailable};
 use ocn_core::table::Change;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::nodes::{
     A, B, Network, a_key, answer_header, arrive, b_key, c_key, change, cpo_platform, next, path_at,
-    registry, set, sign,
+    registry, set, sign, taken,
 };
 use crate::world::{
     NOW, Request, World, answer, cpo_key, header, json_of, key, msp_key, plain_body, request,
@@ -1292,6 +1292,57 @@ async fn test_i06_headers_that_a_node_adds_unsigned_do_not_reach_the_receiver() 
     network.a_to_b.bend(|leg| set(leg, "x-vendor", "added"));
     assert_eq!(network.a.send(list()).await.status, 200);
     assert_eq!(header(&network.at_cpo()[0].headers, "x-vendor"), None);
+}
+
+/// What a newer table may mend says so, and the very same message then passes: it was not taken yet.
+#[tokio::test]
+async fn test_r5_a_table_that_is_behind_is_looked_at_again_for_the_same_message() {
+    let network = Network::new();
+    let good = leg(&network, list()).await;
+    let (mut no_sender, mut no_operator) = (registry(), registry());
+    no_sender["parties"].as_array_mut().unwrap().remove(0);
+    no_operator["operators"].as_array_mut().unwrap().remove(0);
+    for (what, behind, stale, http) in [
+        (
+            "party",
+            change(no_sender, json!([cpo_platform()])),
+            Stale::Sender,
+            403,
+        ),
+        (
+            "operator",
+            change(no_operator, json!([cpo_platform()])),
+            Stale::Sender,
+            401,
+        ),
+        (
+            "receiver",
+            change(registry(), json!([])),
+            Stale::Receiver,
+            502,
+        ),
+    ] {
+        let fresh = Network::of(|_, _| {}, behind);
+        let (head, body) = taken(B, &good);
+        let world = &*fresh.b;
+        let reply = relay(head.clone(), body, &world.node, world, &Default::default()).await;
+        assert_eq!((reply.status, reply.stale), (http, Some(stale)), "{what}");
+        let reply = unavailable(head, &world.node, world);
+        assert_eq!(reply.status, 503, "{what}");
+        assert_eq!(header(&reply.headers, "ocn-origin"), Some("node"), "{what}");
+        let signed = header(&reply.headers, "signature").is_some();
+        assert_eq!(signed, what != "operator", "{what}");
+        let table = change(registry(), json!([cpo_platform()]));
+        let table = Change::parse(table.to_string().as_bytes()).unwrap();
+        world.node.table.apply(table).unwrap();
+        assert_eq!(arrive(world, B, &good).await.status, 200, "{what}");
+        assert_eq!(
+            arrive(world, B, &good).await.status,
+            401,
+            "{what}: only once"
+        );
+        assert_eq!(fresh.at_cpo().len(), 1, "{what}");
+    }
 }
 
 /// The registry says where a party is, also while a platform here still has it.

@@ -92,6 +92,25 @@ fn node_info(node: &World, base: &str) -> Answer {
 
 /// Hands a request over as a server would: whatever stands in front of the node takes its prefix off.
 pub(crate) async fn arrive(to: &World, base: &str, request: &Outgoing) -> Answer {
+    let (head, body) = taken(base, request);
+    let Reply {
+        status,
+        headers,
+        body,
+        ..
+    } = relay(head, body, &to.node, to, &Departure::default()).await;
+    let headers = headers
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Answer {
+        status,
+        headers: headers.collect(),
+        body,
+    }
+}
+
+/// A request as the node at `base` takes it from its server.
+pub(crate) fn taken(base: &str, request: &Outgoing) -> (Head, Whole) {
     let target = request.url.strip_prefix(base).unwrap_or("/elsewhere");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
@@ -112,21 +131,7 @@ pub(crate) async fn arrive(to: &World, base: &str, request: &Outgoing) -> Answer
         headers,
         peer: None,
     };
-    let body = Whole(request.body.clone());
-    let Reply {
-        status,
-        headers,
-        body,
-        ..
-    } = relay(head, body, &to.node, to, &Departure::default()).await;
-    let headers = headers
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value));
-    Answer {
-        status,
-        headers: headers.collect(),
-        body,
-    }
+    (head, Whole(request.body.clone()))
 }
 
 /// Both nodes and the ways between them.
