@@ -273,7 +273,10 @@ pub(super) fn judge<P: Ports>(
 
 /// What a node answers before it knows who asks, and so cannot sign for him: nothing was delivered.
 fn is_unsigned_refusal(status: u16) -> bool {
-    matches!(status, 400 | 401 | 404 | 405 | 408 | 413..=415 | 429 | 431 | 503)
+    matches!(
+        status,
+        400 | 401 | 404 | 405 | 408 | 413..=415 | 429 | 431 | 503
+    )
 }
 
 fn verify_answer<'a, P: Ports>(

@@ -5,4 +5,5 @@ mod across;
 mod nodes;
 mod properties;
 mod story;
+mod trust;
 mod world;

@@ -10,8 +10,8 @@ use ocn_core::relay::{Head, Reply, relay};
 use serde_json::{Value, json};
 
 use crate::world::{
-    CPO_TOKEN, MSP_TOKEN, Peer, Whole, World, cpo_key, header, key, msp_key, platform, settings,
-    signed_answer,
+    CPO_TOKEN, MSP_TOKEN, NOW, Peer, Request, Whole, World, cpo_key, header, json_of, key, msp_key,
+    platform, request, settings, signed_answer,
 };
 
 pub(crate) const A: &str = "https://a.example";
@@ -303,4 +303,51 @@ pub(crate) fn next(reply: &Reply) -> String {
     let link = header(&reply.headers, "link").unwrap();
     let (target, _) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
     target.to_owned()
+}
+
+pub(crate) const SECOND: i64 = (NOW / 1_000) as i64;
+
+#[track_caller]
+pub(crate) fn assert_verdict(reply: &Reply, http: u16, ocpi: u16, delivery: Option<&str>) {
+    let body = json_of(&reply.body);
+    assert_eq!(
+        (reply.status, &body["status_code"]),
+        (http, &json!(ocpi)),
+        "{body}"
+    );
+    assert_eq!(header(&reply.headers, "ocn-delivery"), delivery, "{body}");
+}
+
+pub(crate) fn text(reply: &Reply) -> String {
+    json_of(&reply.body)["status_message"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+pub(crate) fn list() -> Request {
+    request("GET", "/ocpi/sender/2.2.1/locations", "")
+}
+
+pub(crate) fn address(key: &SigningKey) -> String {
+    key.address().to_string()
+}
+
+pub(crate) fn signature_of(body: &[u8]) -> String {
+    json_of(body)["ocn_signature"].as_str().unwrap().to_owned()
+}
+
+/// A leg as the node A makes it, to be bent.
+pub(crate) async fn leg(network: &Network, request: Request) -> Outgoing {
+    let before = network.legs().len();
+    network.a.send(request).await;
+    network.legs().remove(before)
+}
+
+pub(crate) fn put() -> Request {
+    request(
+        "PUT",
+        "/ocpi/receiver/2.2.1/sessions/DE/CPO/S1",
+        r#"{"id":"S1"}"#,
+    )
 }
