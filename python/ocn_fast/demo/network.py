@@ -7,8 +7,8 @@ with the demo, however that ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -19,7 +19,14 @@ import msgspec
 from ocn_fast import notary
 from ocn_fast.demo.front import Front
 from ocn_fast.demo.processes import START_S, Child, DemoError, Processes
-from ocn_fast.demo.registries import FileRegistry, NodeEntry, PartyEntry, Registry
+from ocn_fast.demo.registries import (
+    ChainRegistry,
+    FileRegistry,
+    Listed,
+    NodeEntry,
+    PartyEntry,
+    Registry,
+)
 from ocn_fast.listening import write_private
 from ocn_fast.parties.journal import Entry
 from ocn_fast.parties.process import Ready
@@ -29,10 +36,12 @@ WORKERS = 2
 DEADLINE_MS = 2_500
 """How long the demo's nodes wait for a receiver: short, because one of them never answers."""
 DELAY_S = 0.2
+LOOK_S = 0.1
+"""Between two looks at something that must come true."""
 PAGE_LIMIT = 2
 CPO, MSP, GONE, HANGS = "DE/CPO", "DE/MSP", "DE/GON", "DE/HNG"
-FAR = "NL/MSP"
-"""The eMSP that uses the other node."""
+FAR, ABSENT = "NL/MSP", "NL/NEW"
+"""An eMSP that uses the other node, and one that is listed there and has never registered."""
 _OCPI_ROLES = {"cpo": "CPO", "msp": "EMSP"}
 
 
@@ -42,20 +51,38 @@ class Member(NamedTuple):
     party: str
     kind: str
     node: str
+    present: bool = True
+    """Whether it runs and registers at its node; it is listed in any case."""
 
 
 @dataclass(frozen=True)
 class Cast:
     """Who takes part: nodes by name with the hub's own party, and parties."""
 
+    description: str
     nodes: Mapping[str, str]
     members: Sequence[Member]
 
 
 ONE_NODE = Cast(
+    "a node, a CPO, an eMSP and two peers that will fail",
     {"A": "DE/HUB"},
     (Member(CPO, "cpo", "A"), Member(MSP, "msp", "A"), Member(GONE, "cpo", "A"), Member(HANGS, "cpo", "A")),
 )
+"""With a signed file for its registry."""
+TWO_NODES = Cast(
+    "a chain, two nodes, a CPO, two eMSPs and two peers that will fail",
+    {"A": "DE/HUB", "B": "NL/HUB"},
+    (
+        Member(CPO, "cpo", "A"),
+        Member(MSP, "msp", "A"),
+        Member(HANGS, "cpo", "A"),
+        Member(FAR, "msp", "B"),
+        Member(GONE, "cpo", "B"),
+        Member(ABSENT, "msp", "B", present=False),
+    ),
+)
+"""With a chain for their registry."""
 
 
 @dataclass
@@ -77,7 +104,7 @@ class Node:
     @property
     def entry(self) -> NodeEntry:
         """How it is listed."""
-        return NodeEntry(bytes.fromhex((self.folder / "node.key").read_text().strip()), self.url)
+        return NodeEntry(f"node {self.name}", self.folder / "node.key", self.url)
 
     @property
     def operator(self) -> str:
@@ -111,22 +138,38 @@ class Node:
         await self.front.close()
 
     async def health(self) -> dict[str, Any]:
-        """What it says of itself. Raises `httpx.HTTPError` unless it answers 200."""
+        """What it says of itself. Raises `DemoError` unless it answers 200."""
         answer = await self.http.get(f"{self.url}/health")
-        health: dict[str, Any] = answer.raise_for_status().json()
+        if answer.status_code != httpx.codes.OK:
+            raise DemoError(f"node {self.name} is not well: HTTP {answer.status_code}")
+        health: dict[str, Any] = answer.json()
         return health
 
     async def knows(self, operators: int, parties: int) -> None:
         """Returns once its table holds so many entries. Raises `DemoError` after a while."""
-        try:
-            async with asyncio.timeout(START_S):
-                while True:
-                    held = (await self.health())["registry"]
-                    if (held["operators"], held["parties"]) == (operators, parties):
-                        return
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise DemoError(f"node {self.name} does not take the registry") from None
+        wanted = (operators, parties)
+        await self._until(
+            f"{self.url}/health",
+            lambda said: (said["registry"]["operators"], said["registry"]["parties"]) == wanted,
+            f"node {self.name} does not take the registry",
+        )
+
+    @property
+    def place(self) -> dict[str, str]:
+        """What nodes say of a party that uses this one."""
+        return {"url": self.url, "address": self.operator.lower()}
+
+    async def place_of(self, party: str) -> object:
+        """What it says of the node of a party: as `place`, or a sentence."""
+        answer = await self.http.get(f"{self.url}/ocn/registry/node/{party}")
+        return answer.json() if _is_json(answer) else answer.text
+
+    async def places(self, party: str, node: Node) -> None:
+        """Returns once it says that a party uses that node. Raises `DemoError` after a while."""
+        await self._until(
+            f"{self.url}/ocn/registry/node/{party}", lambda said: said == node.place,
+            f"node {self.name} does not see {party} at node {node.name}",
+        )  # fmt: skip
 
     async def token(self, party: str) -> str:
         """A registration token, from its admin API."""
@@ -139,6 +182,18 @@ class Node:
         if answer.status_code != httpx.codes.CREATED:
             raise DemoError(f"no token for {party}: {answer.text}")
         return str(answer.json()["token"])
+
+    async def _until(self, url: str, condition: Callable[[Any], bool], complaint: str) -> None:
+        """Asks again and again, until the answer's JSON is as wanted."""
+        try:
+            async with asyncio.timeout(START_S):
+                while True:
+                    answer = await self.http.get(url)
+                    if _is_json(answer) and condition(answer.json()):
+                        return
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            raise DemoError(complaint) from None
 
 
 @dataclass(frozen=True)
@@ -201,7 +256,8 @@ class Network:
         self._cpo_signer = cpo_signer
         self._processes = Processes()
         self._http = httpx.AsyncClient(trust_env=False)
-        self.registry: Registry = FileRegistry(folder)
+        self.chain = ChainRegistry(folder, self._processes) if len(cast.nodes) > 1 else None
+        self.registry: Registry = self.chain or FileRegistry(folder)
         self.nodes: dict[str, Node] = {
             name: Node(name, hub, folder / f"node-{name.lower()}", self._processes, self._http)
             for name, hub in cast.nodes.items()
@@ -209,6 +265,9 @@ class Network:
         self.parties: dict[str, PartyProcess] = {}
         self.homes: dict[str, str] = {member.party: member.node for member in cast.members}
         """Names of the nodes that the parties use, as it is now."""
+        self.listed: Sequence[Listed] = ()
+        """What came of listing everybody at the start."""
+        self._entries: dict[str, PartyEntry] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -230,13 +289,37 @@ class Network:
     async def _start(self) -> None:
         await _together(self.registry.open(), *(node.make() for node in self.nodes.values()))
         entries = [await self._new_party(member) for member in self.cast.members]
-        await self.registry.add([node.entry for node in self.nodes.values()], entries)
+        self._entries = {entry.party: entry for entry in entries}
+        self.listed = await self.registry.add([node.entry for node in self.nodes.values()], entries)
         *_, trust = await _together(
             *(node.start(self.registry) for node in self.nodes.values()), self.registry.party_options()
         )
         await _together(*(node.knows(len(self.nodes), len(entries)) for node in self.nodes.values()))
-        started = await _together(*(self._start_party(member, trust) for member in self.cast.members))
+        present = [member for member in self.cast.members if member.present]
+        started = await _together(*(self._start_party(member, trust) for member in present))
         self.parties = {party.name: party for party in started}
+
+    async def list_under(self, party: str, node: str) -> Listed:
+        """Lists a party anew, under another node; returns once both nodes know. Raises `DemoError`."""
+        self._entries[party] = replace(self._entries[party], operator=self.nodes[node].operator)
+        (listed,) = await self.registry.add((), (self._entries[party],))
+        await _together(*(one.places(party, self.nodes[node]) for one in self.nodes.values()))
+        return listed
+
+    async def swap_key(self, node: str) -> None:
+        """Starts a node anew with a key that is not listed."""
+        child = self.nodes[node].child
+        assert child is not None
+        await child.end()
+        write_private(self.nodes[node].folder / "node.key", notary.new_key().hex().encode())
+        await self.nodes[node].start(self.registry)
+
+    async def move(self, party: str, node: str) -> None:
+        """Has a party leave its node and register at another one. Raises `DemoError`."""
+        token = await self.nodes[node].token(party)
+        versions_url = f"{self.nodes[node].url}/ocpi/versions"
+        await self.parties[party].do("move", versions_url=versions_url, token=token)
+        self.homes[party] = node
 
     async def _new_party(self, member: Member) -> PartyEntry:
         """A party with a home and a key of its own, unless that lives with its signer."""
@@ -249,8 +332,9 @@ class Network:
             await sidecar.close()
             return PartyEntry(member.party, role, sidecar.address, None, operator)
         key = notary.new_key()
-        write_private(home / "party.key", key.hex().encode())
-        return PartyEntry(member.party, role, notary.address_of(key), key, operator)
+        file = home / "party.key"
+        write_private(file, key.hex().encode())
+        return PartyEntry(member.party, role, notary.address_of(key), file, operator)
 
     async def _start_party(self, member: Member, trust: Sequence[str]) -> PartyProcess:
         party, node = member.party, self.nodes[member.node]
@@ -280,6 +364,10 @@ class Network:
         await self.registry.close()
         await self._processes.end()
         await self._http.aclose()
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    return str(answer.headers.get("content-type", "")).startswith("application/json")
 
 
 async def _together(*work: Any) -> list[Any]:

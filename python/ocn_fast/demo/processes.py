@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -132,6 +133,11 @@ class Processes:
     async def end(self) -> None:
         """Ends whoever is left."""
         await asyncio.gather(*(child.end() for child in self._children))
+
+
+def since_ms(started: float) -> float:
+    """Milliseconds since a moment of `time.perf_counter`."""
+    return (time.perf_counter() - started) * 1000
 
 
 def _content(file: Path) -> bytes | None:

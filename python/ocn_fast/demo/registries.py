@@ -5,49 +5,73 @@ Nodes and parties are told of it by options of the command line, as an operator 
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from ocn_fast import notary
+from ocn_fast.demo.processes import Child, Processes, since_ms
+from ocn_fast.parties.state import write_private
 from ocn_fast.registry import snapshot
+
+POLL_S = 1
+"""How often a node looks at its registry: as often as the settings allow."""
 
 
 @dataclass(frozen=True)
 class NodeEntry:
-    """A node as it is listed: its operator's key, and where it is."""
+    """A node as it is listed: its operator's key file, and where it is."""
 
-    key: bytes
+    name: str
+    key_file: Path
     url: str
 
     @property
+    def key(self) -> bytes:
+        return bytes.fromhex(self.key_file.read_text().strip())
+
+    @property
     def operator(self) -> str:
+        """The operator's address."""
         return notary.address_of(self.key)
 
 
 @dataclass(frozen=True)
 class PartyEntry:
-    """A party as it is listed; `key` is None where another program keeps it."""
+    """A party as it is listed, and where its key is; another program may keep it."""
 
     party: str
     role: str
     address: str
-    key: bytes | None
+    key_file: Path | None
     operator: str
+
+
+class Listed(NamedTuple):
+    """What came of listing a node or a party: the block that it stands in, and how long that took."""
+
+    name: str
+    block: int
+    ms: float
 
 
 class Registry(Protocol):
     """Lists nodes and parties, and lets others read the list."""
 
-    name: str
-
     async def open(self) -> None:
         """Starts what it needs. Raises `DemoError`."""
 
-    async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> None:
+    async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> list[Listed]:
         """Lists them all, or lists them anew. Raises `DemoError`."""
+        ...
 
     def node_options(self) -> Sequence[str]:
         """What `ocn-fast serve` must be told to follow it."""
@@ -63,8 +87,6 @@ class Registry(Protocol):
 class FileRegistry:
     """A signed snapshot file; its first node signs it."""
 
-    name = "a signed file"
-
     def __init__(self, folder: Path) -> None:
         self._file = folder / "registry.snapshot"
         self._content = snapshot.Snapshot("demo", 0, None, 0, None, "")
@@ -73,7 +95,8 @@ class FileRegistry:
     async def open(self) -> None:
         """Nothing runs for a file."""
 
-    async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> None:
+    async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> list[Listed]:
+        started = time.perf_counter()
         self._key = self._key or nodes[0].key
         operators = {one.address: one for one in self._content.operators}
         operators |= {one.operator: snapshot.Operator(one.operator, one.url) for one in nodes}
@@ -94,13 +117,143 @@ class FileRegistry:
             parties=tuple(listed.values()),
         )
         snapshot.write(self._file, snapshot.sign(self._content, self._key))
+        names = [one.name for one in nodes] + [one.party for one in parties]
+        return [Listed(name, self._content.block, since_ms(started)) for name in names]
 
     def node_options(self) -> Sequence[str]:
         signers = f"registry.file_signers={notary.address_of(self._key)}"
-        return ("--set", f"registry.file={self._file}", "--set", signers)
+        return _settings(f"registry.file={self._file}", signers, f"registry.poll_s={POLL_S}")
 
     async def party_options(self) -> Sequence[str]:
         return ("--registry", str(self._file), "--registry-signer", notary.address_of(self._key))
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+
+class _Account(msgspec.Struct):
+    address: str
+    private_key: str
+
+
+class _ChainReady(msgspec.Struct):
+    url: str
+    chain_id: int
+    accounts: list[_Account]
+
+
+class ChainRegistry:
+    """The registry contracts on a chain of the demo's own, changed and read by the command line alone.
+
+    Who is listed signs typed data; accounts of the chain that have money send it and pay. There is one of
+    them for each entry, so that no two transactions wait for each other.
+    """
+
+    def __init__(self, folder: Path, processes: Processes) -> None:
+        self._folder = folder / "chain"
+        self._processes = processes
+        self._child: Child | None = None
+        self._chain = _ChainReady("", 0, [])
+        self._payers: asyncio.Queue[Path] = asyncio.Queue()
+        self.contract = ""
+        self.permissions = ""
+
+    @staticmethod
+    def available() -> bool:
+        """Whether the extra is installed that holds a chain."""
+        return importlib.util.find_spec("eth_tester") is not None
+
+    @property
+    def url(self) -> str:
+        """Of the chain's endpoint."""
+        return self._chain.url
+
+    @property
+    def chain_id(self) -> int:
+        return self._chain.chain_id
+
+    async def open(self) -> None:
+        """Starts the chain and deploys the contracts."""
+        self._folder.mkdir(mode=0o700)
+        ready_file = self._folder / "ready.json"
+        self._child = await self._processes.start(
+            "the chain", self._folder, "chain", "--port", "0", "--ready-file", str(ready_file)
+        )
+        self._chain = msgspec.json.decode(await self._child.ready(ready_file), type=_ChainReady)
+        for number, account in enumerate(self._chain.accounts):
+            payer = self._folder / f"payer-{number}.key"
+            write_private(payer, account.private_key.removeprefix("0x").encode())
+            self._payers.put_nowait(payer)
+        deployed = await self._command("deploy", "--signer-file", str(self._folder / "payer-0.key"))
+        self.contract, self.permissions = deployed["registry"], deployed["permissions"]
+
+    async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> list[Listed]:
+        """Everyone on its own, all at once."""
+        work = [self._add_node(node) for node in nodes] + [self._add_party(party) for party in parties]
+        return list(await asyncio.gather(*work))
+
+    def node_options(self) -> Sequence[str]:
+        return _settings(
+            f"registry.rpc={self.url}", f"registry.chain_id={self.chain_id}",
+            f"registry.contract={self.contract}", f"registry.permissions={self.permissions}",
+            "registry.confirmations=0", f"registry.poll_s={POLL_S}",
+        )  # fmt: skip
+
+    async def party_options(self) -> Sequence[str]:
+        """An export of the chain, signed by the account that made the contracts."""
+        file = self._folder / "registry.snapshot"
+        payer = self._folder / "payer-0.key"
+        await self._command("export", "--output", str(file), "--signer-file", str(payer))
+        return ("--registry", str(file), "--registry-signer", self._chain.accounts[0].address)
+
+    def halt(self) -> None:
+        """Stops the chain: it takes connections and answers nobody."""
+        assert self._child is not None
+        self._child.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._child is not None
+        self._child.send(signal.SIGCONT)
+
+    async def close(self) -> None:
+        if self._child is not None:
+            await self._child.end()
+
+    async def _add_node(self, node: NodeEntry) -> Listed:
+        return await self._change(node.name, node.key_file, "set-node", node.url)
+
+    async def _add_party(self, entry: PartyEntry) -> Listed:
+        assert entry.key_file is not None
+        country_code, party_id = entry.party.split("/")
+        return await self._change(
+            entry.party, entry.key_file, "set-party", "--credentials", country_code, party_id,
+            "--roles", entry.role, "--operator", entry.operator,
+        )  # fmt: skip
+
+    async def _change(self, name: str, signer: Path, *arguments: str) -> Listed:
+        started = time.perf_counter()
+        payer = await self._payers.get()
+        try:
+            keys = ("--typed", "--signer-file", str(signer), "--spender-file", str(payer))
+            said = await self._command(*arguments, *keys, *self._where())
+        finally:
+            self._payers.put_nowait(payer)
+        return Listed(name, max(sent["block"] for sent in said["transactions"]), since_ms(started))
+
+    def _where(self) -> Sequence[str]:
+        return ("--contract", self.contract)
+
+    async def _command(self, *arguments: str) -> dict[str, Any]:
+        where = ("--rpc", self.url, "--chain-id", str(self.chain_id))
+        said: dict[str, Any] = msgspec.json.decode(
+            await self._processes.run("registry", *arguments, *where, "--json")
+        )
+        return said
+
+
+def _settings(*values: str) -> list[str]:
+    return [part for value in values for part in ("--set", value)]
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ocn_fast.demo.judge import Judge, Rows, expect
 from ocn_fast.demo.network import PartyProcess
@@ -111,3 +111,10 @@ class Roaming:
         row = await self._judge.passed("CDR from its Location", sent, self._cpo, self._msp)
         expect(row, "bytes as posted", said["same"], True)
         yield row
+
+
+async def told(chapters: Iterable[Chapter]) -> Rows:
+    """The rows of several chapters, one after the other."""
+    for chapter in chapters:
+        async for row in chapter():
+            yield row

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ocn_fast import notary
-from ocn_fast.demo.network import CPO, MSP, ONE_NODE, Network
+from ocn_fast.demo.network import CPO, MSP, Cast, Network
 from ocn_fast.demo.sabotage import Sabotage
 from ocn_fast.demo.story import Story
 from ocn_fast.demo.table import Printer
@@ -21,7 +21,12 @@ from ocn_fast.parties.state import State
 
 
 async def run(
-    printer: Printer, *, sabotage: Sabotage | None, keep: bool, cpo_signer: str | None = None
+    printer: Printer,
+    cast: Cast,
+    *,
+    sabotage: Sabotage | None,
+    keep: bool,
+    cpo_signer: str | None = None,
 ) -> bool:
     """Tells the story; True if every line was as expected. With `keep` it waits for a signal afterwards.
 
@@ -35,8 +40,8 @@ async def run(
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ocn-fast-demo-") as folder:
         without = ("tariffs",) if sabotage is Sabotage.ROUTE else ()
-        printer.note("starting a node, a CPO, an eMSP and two peers that will fail …")
-        async with Network(Path(folder), ONE_NODE, cpo_without=without, cpo_signer=cpo_signer) as network:
+        printer.note(f"starting {cast.description} …")
+        async with Network(Path(folder), cast, cpo_without=without, cpo_signer=cpo_signer) as network:
             with printer:
                 failed = await Story(network, sabotage).tell(printer)
             seconds = time.perf_counter() - started

@@ -8,9 +8,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
+from ocn_fast.demo.between import Between
 from ocn_fast.demo.judge import PATIENCE_S, Judge, Rows
 from ocn_fast.demo.network import CPO, FAR, GONE, HANGS, MSP, Network
-from ocn_fast.demo.roaming import Chapter, Roaming
+from ocn_fast.demo.roaming import Chapter, Roaming, told
 from ocn_fast.demo.sabotage import Sabotage
 from ocn_fast.demo.table import Printer, Row
 from ocn_fast.parties.client import Fault
@@ -30,24 +31,27 @@ class Story:
 
     async def tell(self, printer: Printer) -> Row | None:
         """Shows every row; stops at the first that is not as expected and returns it."""
-        for chapter in self._chapters():
-            async for row in chapter():
-                printer.add(row)
-                if not row.ok:
-                    return row
+        async for row in told(self._chapters()):
+            printer.add(row)
+            if not row.ok:
+                return row
         return None
 
     def _chapters(self) -> Sequence[Chapter]:
         near = Roaming(self._judge, self._cpo, self._msp, self._sabotage)
-        chapters: list[Chapter] = [self._handshakes, *near.lists(), *near.charging()]
-        if FAR in self._network.parties:
-            far = Roaming(self._judge, self._cpo, self._network.parties[FAR])
-            chapters += [*far.lists(), *far.charging()]
-        return [*chapters, self._forged, self._unreachable, self._impostors]
+        one_node = [*near.lists(), *near.charging()]
+        failures = [self._forged, self._unreachable, self._impostors]
+        if self._network.chain is None:
+            return [self._handshakes, *one_node, *failures]
+        between = Between(self._network, self._network.chain, self._judge, self._sabotage)
+        return [between.listings, self._handshakes, *one_node, *between.chapters(), *failures, between.moves]
 
     async def _handshakes(self) -> Rows:
-        for name, party in (("CPO registers", self._cpo), ("eMSP registers", self._msp)):
-            yield await self._judge.registered(name, party)
+        far = self._network.parties.get(FAR)
+        named = [("CPO registers", self._cpo), ("eMSP registers", self._msp), ("eMSP registers", far)]
+        for name, party in named:
+            if party is not None:
+                yield await self._judge.registered(name, party)
 
     # --- what must fail ---
 

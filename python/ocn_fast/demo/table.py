@@ -105,7 +105,7 @@ class LivePrinter:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._problems: list[str] = []
-        self._table = Table(title="One node, two parties, one charging session", title_style="bold")
+        self._table = Table(title="Real parties, checked at both ends", title_style="bold")
         for column in _COLUMNS:
             self._table.add_column(column, justify="right" if column == "ms" else "left", overflow="fold")
         self._live = Live(self._table, console=console, vertical_overflow="visible")

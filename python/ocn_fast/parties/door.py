@@ -334,6 +334,9 @@ class Door:
         if step == "leave":
             await self._registration.leave()
             return {}
+        if step == "move":
+            await self._registration.move(str(wishes["versions_url"]), str(wishes["token"]))
+            return {}
         return await self._role.do(step, wishes)
 
 

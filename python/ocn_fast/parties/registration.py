@@ -75,6 +75,11 @@ class Registration:
             raise OcpiError(405, ocpi.CLIENT_ERROR, "not registered")
         await self._handshake("PUT", state.versions_url, state.token_c)
 
+    async def move(self, versions_url: str, token_a: str) -> None:
+        """DELETE at the old node, POST at another one. Raises `OcpiError`; between the two it has none."""
+        await self.leave()
+        await self.register(versions_url, token_a)
+
     async def leave(self) -> None:
         """DELETE: both tokens are void afterwards. Raises `OcpiError`."""
         state = self._store.state

@@ -1,0 +1,120 @@
+"""What only two nodes can show: a story across them, a chain that stands still, a party that moves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from ocn_fast.demo.front import Change
+from ocn_fast.demo.judge import PATIENCE_S, Judge, Rows, expect
+from ocn_fast.demo.network import ABSENT, CPO, FAR, LOOK_S, MSP, Network
+from ocn_fast.demo.processes import since_ms
+from ocn_fast.demo.registries import ChainRegistry
+from ocn_fast.demo.roaming import Chapter, Roaming, told
+from ocn_fast.demo.sabotage import Sabotage
+from ocn_fast.demo.table import Row
+
+_GROWN_S = 1
+"""By how much the age of the registry must grow while the chain stands still, to be seen in whole seconds."""
+
+
+class Between:
+    """The chapters of a network with a chain and two nodes."""
+
+    def __init__(
+        self, network: Network, chain: ChainRegistry, judge: Judge, sabotage: Sabotage | None
+    ) -> None:
+        self._network = network
+        self._chain = chain
+        self._judge = judge
+        self._sabotage = sabotage
+        self._cpo = network.parties[CPO]
+        self._far = network.parties[FAR]
+        self._roaming = Roaming(judge, self._cpo, self._far)
+
+    def chapters(self) -> Sequence[Chapter]:
+        """Across the nodes: as over one, first with the chain, then without it."""
+        return [self._lists, self._without_chain, self._altered, self._absent]
+
+    async def listings(self) -> Rows:
+        """Everybody is on chain, and both nodes have read it there."""
+        for listed in self._network.listed:
+            home = self._network.homes.get(listed.name, "")
+            row = _registry_row(f"listed: {listed.name}", listed.name, listed.block, listed.ms, home)
+            for node in self._network.nodes.values():
+                if home:
+                    said = await node.place_of(listed.name)
+                    expect(row, f"what node {node.name} says", said, self._network.nodes[home].place)
+            yield row
+
+    async def moves(self) -> Rows:
+        """A party goes to the other node: on chain, then with its handshake. The next message knows."""
+        started = time.perf_counter()
+        listed = await self._network.list_under(FAR, "A")
+        row = _registry_row("moves to node A on chain", FAR, listed.block, since_ms(started), "A")
+        row.verdict = "both nodes know it"
+        yield row
+        await self._network.move(FAR, "A")
+        yield await self._judge.registered("registers there", self._far)
+        async for row in self._roaming.authorisation():
+            yield row
+
+    async def _lists(self) -> Rows:
+        if self._sabotage is Sabotage.NODE_KEY:
+            await self._network.swap_key("B")
+        if self._sabotage is Sabotage.NODE_ROUTE:
+            await self._network.list_under(FAR, "A")
+        async for row in told(self._roaming.lists()):
+            yield row
+
+    async def _without_chain(self) -> Rows:
+        """A session, from its reservation to its bill, while nobody answers for the chain."""
+        self._chain.halt()
+        before = await self._ages()
+        try:
+            async for row in told(self._roaming.charging()):
+                yield row
+            async for row in self._older(before):
+                yield row
+        finally:
+            self._chain.resume()
+
+    async def _older(self, before: Mapping[str, int]) -> Rows:
+        """Both nodes are well, and say that their registry has grown older."""
+        started = time.perf_counter()
+        ages = await self._ages()
+        while time.perf_counter() < started + PATIENCE_S and not _grown(before, ages):
+            await asyncio.sleep(LOOK_S)
+            ages = await self._ages()
+        for name, age in ages.items():
+            grown = f"registry {age} s old, {before[name]} s before"
+            row = Row("chain stopped: its health", "-", f"node {name}", "health", "200", grown, 0.0, name)
+            row.ms = since_ms(started)
+            expect(row, "the age has grown", age >= before[name] + _GROWN_S, True)
+            yield row
+
+    async def _ages(self) -> dict[str, int]:
+        """Age of each node's registry in seconds. Raises `DemoError` for a node that is not well."""
+        nodes = self._network.nodes.items()
+        return {name: int((await node.health())["registry"]["age_s"]) for name, node in nodes}
+
+    async def _altered(self) -> Rows:
+        """Somebody between the nodes changes one letter."""
+        front = self._network.nodes["A"].front
+        front.change = Change(b"LOC2", b"LOC3")
+        yield await self._judge.refused("altered between the nodes", self._far, CPO, (200, 4003), "no")
+        front.change = None
+
+    async def _absent(self) -> Rows:
+        yield await self._judge.refused(
+            "not at its node", self._network.parties[MSP], ABSENT, (200, 4003), "no"
+        )
+
+
+def _registry_row(step: str, name: str, block: int, ms: float, way: str) -> Row:
+    return Row(step, name, "chain", "registry", f"block {block}", "both nodes know it", ms, way)
+
+
+def _grown(before: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    return all(now[name] >= before[name] + _GROWN_S for name in before)
