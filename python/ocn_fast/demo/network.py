@@ -132,6 +132,12 @@ class Node:
         ready = msgspec.json.decode(await self.child.ready(ready_file))
         self.front.lead_to(f"http://127.0.0.1:{ready['port']}")
 
+    async def restart(self, registry: Registry) -> None:
+        """Ends it and starts it again, with the data that it has."""
+        assert self.child is not None
+        await self.child.end()
+        await self.start(registry)
+
     async def end(self) -> None:
         if self.child is not None:
             await self.child.end()
@@ -308,11 +314,8 @@ class Network:
 
     async def swap_key(self, node: str) -> None:
         """Starts a node anew with a key that is not listed."""
-        child = self.nodes[node].child
-        assert child is not None
-        await child.end()
         write_private(self.nodes[node].folder / "node.key", notary.new_key().hex().encode())
-        await self.nodes[node].start(self.registry)
+        await self.nodes[node].restart(self.registry)
 
     async def move(self, party: str, node: str) -> None:
         """Has a party leave its node and register at another one. Raises `DemoError`."""
