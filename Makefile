@@ -40,7 +40,7 @@ setup: $(VENV)/.installed  ## Makes .venv with all tools in it.
 
 build: $(VENV)/.installed $(VENV)/.built  ## Builds the native extension, optimised, into the package.
 
-demo: build  ## Two parties roam over one node, told as a live table (KEEP=1 leaves them running).
+demo: build  ## Parties roam over two nodes and a chain, told as a live table (KEEP=1 leaves them running).
 	$(BIN)/ocn-fast demo $(if $(KEEP),--keep) $(ARGS)
 
 test: test-rust test-python  ## All tests; what was skipped for want of a tool is listed at the end.
@@ -84,7 +84,7 @@ wheel: $(VENV)/.python  ## Builds the wheel into dist/.
 wheel-demo: wheel  ## Runs the demo from the wheel, in a new environment without Rust on the path.
 	rm -rf target/wheel-demo
 	$(PYTHON) -m venv target/wheel-demo
-	target/wheel-demo/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls -t dist/*.whl | head -1)"
+	target/wheel-demo/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls -t dist/*.whl | head -1)[chain]"
 	PATH=$(CURDIR)/target/wheel-demo/bin target/wheel-demo/bin/ocn-fast demo
 
 clean:  ## Removes everything that was built or installed here.
