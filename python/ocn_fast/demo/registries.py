@@ -185,7 +185,7 @@ class ChainRegistry:
             write_private(payer, account.private_key.removeprefix("0x").encode())
             self._payers.put_nowait(payer)
         deployed = await self._command("deploy", "--signer-file", str(self._folder / "payer-0.key"))
-        self.contract, self.permissions = deployed["registry"], deployed["permissions"]
+        self.contract, self.permissions = deployed["contract"], deployed["permissions"]
 
     async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> list[Listed]:
         """Everyone on its own, all at once."""
