@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -77,11 +78,34 @@ def test_a_restarted_party_goes_on_under_its_new_address(tmp_path: Path) -> None
                         _, tariffs = await msp.do("tariffs", to=CPO)
                         if tariffs == ["ENERGY", "PARKING"]:
                             break
+                await require_tell(msp.folder / "ready.json")
             finally:
                 process.terminate()
                 await process.wait()
 
     asyncio.run(story())
+
+
+async def require_tell(ready_file: Path) -> None:
+    """`ocn-fast tell` says what came of a step, and fails where its call did."""
+    status, said = await tell(str(ready_file), "locations", f"to={CPO}", "limit=50")
+    assert status == 0, said
+    assert json.loads(said)["data"] == ["LOC1", "LOC2", "LOC3", "LOC4", "LOC5"]
+    status, said = await tell(str(ready_file), "locations", "to=FR/XXX")
+    assert status == 1
+    assert json.loads(said)["sent"][0]["ocpi"] == 4001
+    status, said = await tell(str(ready_file), "locations")
+    assert status == 1
+    assert said.startswith("ocn-fast: ")
+
+
+async def tell(*arguments: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *PARTY[:-1], "tell", *arguments, "--json", stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await process.communicate()
+    return process.returncode, (out or errors).decode()
 
 
 def state_of(party: PartyProcess) -> State:
