@@ -30,6 +30,14 @@ def until(condition: Callable[[], Any], seconds: float = START_S, what: str = "t
     return got
 
 
+def with_command(folder: Path) -> dict[str, str]:
+    """An environment whose path finds `ocn-fast`, wherever the package comes from."""
+    program = folder / "ocn-fast"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ocn_fast "$@"\n')
+    program.chmod(0o755)
+    return os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
 def alive(process: int) -> bool:
     """Whether a process runs; one that has ended and only waits to be collected does not."""
     try:

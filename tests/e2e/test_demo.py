@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import with_command
 
 DEMO = [sys.executable, "-m", "ocn_fast", "demo"]
 MARK = "OCN_FAST_TEST_RUN"
@@ -150,15 +151,18 @@ def test_a_broken_demo_fails_at_the_row_concerned(sabotage: str, step: str, way:
     assert step in summary["summary"]
 
 
-def test_a_kept_demo_answers_the_calls_that_it_prints(tool: Callable[[str], str]) -> None:
+def test_a_kept_demo_answers_the_calls_that_it_prints(tool: Callable[[str], str], tmp_path: Path) -> None:
     tool("curl")
+    environment = with_command(tmp_path)
     with demo("--keep") as (process, run):
         assert process.stdout is not None
         text = "".join(iter(lambda: process.stdout.readline(), "Ctrl-C ends it all.\n"))  # type: ignore[union-attr]
         commands = re.findall(r"^(?:curl|ocn-fast) (?:.*\\\n)*.*", text, re.MULTILINE)
         assert len(commands) >= 5
         for command in commands:
-            answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+            answer = subprocess.run(
+                ["sh", "-c", command], capture_output=True, text=True, timeout=60, env=environment
+            )
             assert answer.returncode == 0, answer.stderr
             if "/ocpi/" in command:
                 assert '"status_code":1000' in answer.stdout, command + answer.stdout

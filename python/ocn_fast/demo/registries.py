@@ -23,7 +23,7 @@ from ocn_fast.parties.state import write_private
 from ocn_fast.registry import snapshot
 
 POLL_S = 1
-"""How often a node looks at its registry: as often as the settings allow."""
+"""How often a node looks at its registry."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,11 @@ class ChainRegistry:
         payer = self._folder / "payer-0.key"
         await self._command("export", "--output", str(file), "--signer-file", str(payer))
         return ("--registry", str(file), "--registry-signer", self._chain.accounts[0].address)
+
+    @property
+    def payer(self) -> Path:
+        """Key file of an account that has money."""
+        return self._folder / "payer-1.key"
 
     def halt(self) -> None:
         """Stops the chain: it takes connections and answers nobody."""

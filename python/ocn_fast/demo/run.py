@@ -84,12 +84,28 @@ curl -si '{node.url}/ocpi/sender/2.2.1/locations?{query}' -H 'Authorization: Tok
   {signed}
 
 # let the eMSP start a session at the CPO, then read what the CPO received
-curl -s '{msp.ready.url}/_party/do' -H 'Authorization: Token {msp.ready.control_key}' \\
-  -d '{{"step":"START_SESSION","to":"DE/CPO","location_id":"LOC3"}}'
+ocn-fast tell {msp.folder}/ready.json START_SESSION to=DE/CPO location_id=LOC3
 curl -s '{cpo.ready.url}/_party/journal?kind=received' -H 'Authorization: Token {cpo.ready.control_key}'
 
 # the operator's side
 curl -s '{node.url}/admin/platforms' -H "Authorization: Token $(cat {node.folder}/admin.key)"
 curl -s '{node.url}/health'
-
+{_chain_examples(network)}
 Ctrl-C ends it all."""
+
+
+def _chain_examples(network: Network) -> str:
+    """What only a network with a chain has."""
+    chain = network.chain
+    if chain is None:
+        return ""
+    where = f"--rpc {chain.url} --chain-id {chain.chain_id} --contract {chain.contract}"
+    return f"""
+# the registry on chain
+ocn-fast registry list {where}
+
+# for a node of your own that joins: README, "Join a running network"
+export OCN_RPC={chain.url} OCN_CHAIN_ID={chain.chain_id}
+export OCN_CONTRACT={chain.contract} OCN_PERMISSIONS={chain.permissions}
+export OCN_PAYER={chain.payer}
+"""
