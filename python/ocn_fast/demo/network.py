@@ -39,7 +39,9 @@ DELAY_S = 0.2
 LOOK_S = 0.1
 """Between two looks at something that must come true."""
 PAGE_LIMIT = 2
-CPO, MSP, GONE, HANGS = "DE/CPO", "DE/MSP", "DE/GON", "DE/HNG"
+CPO, MSP = "DE/CPO", "DE/MSP"
+FAILING = "DE/OUT"
+"""Will first hang, then be gone."""
 FAR, ABSENT = "NL/MSP", "NL/NEW"
 """An eMSP that uses the other node, and one that is listed there and has never registered."""
 _OCPI_ROLES = {"cpo": "CPO", "msp": "EMSP"}
@@ -65,20 +67,19 @@ class Cast:
 
 
 ONE_NODE = Cast(
-    "a node, a CPO, an eMSP and two peers that will fail",
+    "a node, a CPO, an eMSP and a peer that will fail",
     {"A": "DE/HUB"},
-    (Member(CPO, "cpo", "A"), Member(MSP, "msp", "A"), Member(GONE, "cpo", "A"), Member(HANGS, "cpo", "A")),
+    (Member(CPO, "cpo", "A"), Member(MSP, "msp", "A"), Member(FAILING, "cpo", "A")),
 )
 """With a signed file for its registry."""
 TWO_NODES = Cast(
-    "a chain, two nodes, a CPO, two eMSPs and two peers that will fail",
+    "a chain, two nodes, a CPO, two eMSPs and a peer that will fail",
     {"A": "DE/HUB", "B": "NL/HUB"},
     (
         Member(CPO, "cpo", "A"),
         Member(MSP, "msp", "A"),
-        Member(HANGS, "cpo", "A"),
         Member(FAR, "msp", "B"),
-        Member(GONE, "cpo", "B"),
+        Member(FAILING, "cpo", "B"),
         Member(ABSENT, "msp", "B", present=False),
     ),
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ocn_fast.demo.between import Between
 from ocn_fast.demo.judge import PATIENCE_S, Judge, Rows
-from ocn_fast.demo.network import CPO, FAR, GONE, HANGS, MSP, Network
+from ocn_fast.demo.network import CPO, FAILING, FAR, MSP, Network
 from ocn_fast.demo.roaming import Chapter, Roaming, told
 from ocn_fast.demo.sabotage import Sabotage
 from ocn_fast.demo.table import Printer, Row
@@ -61,13 +61,13 @@ class Story:
 
     async def _unreachable(self) -> Rows:
         yield await self._judge.refused("unknown receiver", self._msp, STRANGER, (200, 4001), "no")
-        gone = self._network.parties[GONE].child
-        gone.send(signal.SIGKILL)
-        await gone.ended(PATIENCE_S)
-        yield await self._judge.refused("receiver is down", self._msp, GONE, (200, 4003), "no")
         # Stopped, not ended: the system still takes connections for it, and nothing ever answers.
-        self._network.parties[HANGS].child.send(signal.SIGSTOP)
-        yield await self._judge.refused("receiver hangs", self._msp, HANGS, (200, 4002), "maybe")
+        failing = self._network.parties[FAILING].child
+        failing.send(signal.SIGSTOP)
+        yield await self._judge.refused("receiver hangs", self._msp, FAILING, (200, 4002), "maybe")
+        failing.send(signal.SIGKILL)
+        await failing.ended(PATIENCE_S)
+        yield await self._judge.refused("receiver is down", self._msp, FAILING, (200, 4003), "no")
 
     async def _impostors(self) -> Rows:
         judge, msp = self._judge, self._msp
