@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from ocn_fast.cli import (
+    chain,
     config,
     demo,
     doctor,
@@ -28,10 +29,7 @@ from ocn_fast.cli import (
     platform,
     registry,
     serve,
-<<<<<<< HEAD
-=======
     tell,
->>>>>>> 2d33be4 (ocn-fast tell: have a running party do something)
 )
 from ocn_fast.cli.output import literal
 from ocn_fast.errors import OcnError
@@ -66,11 +64,8 @@ app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("party")(party.party)
-<<<<<<< HEAD
-app.command("chain")(chain.chain)
-=======
 app.command("tell")(tell.tell)
->>>>>>> 2d33be4 (ocn-fast tell: have a running party do something)
+app.command("chain")(chain.chain)
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")

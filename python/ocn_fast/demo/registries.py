@@ -19,7 +19,7 @@ import msgspec
 
 from ocn_fast import notary
 from ocn_fast.demo.processes import Child, Processes, since_ms
-from ocn_fast.parties.state import write_private
+from ocn_fast.listening import write_private
 from ocn_fast.registry import snapshot
 
 POLL_S = 1
