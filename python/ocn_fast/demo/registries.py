@@ -203,7 +203,7 @@ class ChainRegistry:
         """An export of the chain, signed by the account that made the contracts."""
         file = self._folder / "registry.snapshot"
         payer = self._folder / "payer-0.key"
-        await self._command("export", "--output", str(file), "--signer-file", str(payer))
+        await self._command("export", "--output", str(file), "--key-file", str(payer), *self._where())
         return ("--registry", str(file), "--registry-signer", self._chain.accounts[0].address)
 
     @property
