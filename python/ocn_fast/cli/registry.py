@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ocn_fast import keyfiles
-from ocn_fast.cli import options, registry_changes, registry_entries
+from ocn_fast.cli import options, registry_apply, registry_changes, registry_entries
 from ocn_fast.cli.output import Json, print_fields, print_json, print_line, print_note, print_table
 from ocn_fast.cli.registry_options import Where, command, read_key
 from ocn_fast.config import Settings
@@ -167,3 +167,4 @@ app.command("verify")(verify)
 command(app, "export", export)
 registry_entries.register(app)
 registry_changes.register(app)
+registry_apply.register(app)

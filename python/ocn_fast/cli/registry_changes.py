@@ -202,15 +202,8 @@ class Session:
         """`prepare` and `send`."""
         self.send(self.prepare(function, **arguments))
 
-    def report(self, *, json: bool, **said: Any) -> None:
-        """Prints what was sent, after what the command itself has to say."""
-        fields = {
-            **said,
-            "signer": self.signer,
-            "sender": self.spender,
-            "chain_id": self.chain.chain_id,
-            "contract": self.contract,
-        }
+    def outcome(self) -> dict[str, Any]:
+        """Who signed and paid, where, and what was sent."""
         sent = [
             {
                 "function": function,
@@ -221,10 +214,22 @@ class Session:
             }
             for function, receipt in self._sent
         ]
+        return {
+            "signer": self.signer,
+            "sender": self.spender,
+            "chain_id": self.chain.chain_id,
+            "contract": self.contract,
+            "transactions": sent,
+        }
+
+    def report(self, *, json: bool, **said: Any) -> None:
+        """Prints what was sent, after what the command itself has to say."""
+        outcome = {**said, **self.outcome()}
         if json:
-            print_json({**fields, "transactions": sent})
+            print_json(outcome)
             return
-        print_fields(fields)
+        sent = outcome.pop("transactions")
+        print_fields(outcome)
         for item in sent:
             print_fields({str(item["function"]): f"{item['transaction']} in block {item['block']}"})
 
@@ -240,12 +245,13 @@ def opened(
     """A session with the chain that is meant. No key is read before chain and contract are known."""
     target = where.target()
     at = target.address(contract)
-    with _connected(target) as chain:
+    with connected(target) as chain:
         chain.require_contract(at, f"{contract} contract")
         yield Session(target, chain, signing, at, nodes_own_key=nodes_own_key)
 
 
-def _connected(target: Target) -> Chain:
+def connected(target: Target) -> Chain:
+    """The chain that is meant. Raises ConfigError, RpcError, and TransactionError if it is another one."""
     if target.chain_id is None:
         raise ConfigError("nobody said which chain it must be: say --chain-id or --network")
     return connect(target)
@@ -292,7 +298,7 @@ def deploy(
     from ocn_fast.registry import contracts, transactions
 
     target = where.target()
-    with _connected(target) as chain:
+    with connected(target) as chain:
         key = read_key("--signer-file", signer_file, SIGNER_VARIABLE, development=target.development)
         call = transactions.deployment("registry", contracts.registry().bytecode)
         registry = waiting.send(target, chain, call, key)

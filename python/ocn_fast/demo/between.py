@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from ocn_fast.demo.front import Change
 from ocn_fast.demo.judge import PATIENCE_S, Judge, Rows, expect
@@ -15,8 +16,16 @@ from ocn_fast.demo.roaming import Chapter, Roaming, told
 from ocn_fast.demo.sabotage import Sabotage
 from ocn_fast.demo.table import Row
 
-_GROWN_S = 1
-"""By how much the age of the registry must grow while the chain stands still, to be seen in whole seconds."""
+
+class _Registry(NamedTuple):
+    """What a node says of its registry: the age in seconds, and how the chain's endpoint is."""
+
+    age: int
+    chain: str
+
+    def has_lost_its_chain(self, before: _Registry) -> bool:
+        """Compared with the time when the chain answered."""
+        return self.age > before.age and self.chain != before.chain == "good"
 
 
 class Between:
@@ -41,7 +50,7 @@ class Between:
         """Everybody is on chain, and both nodes have read it there."""
         for listed in self._network.listed:
             home = self._network.homes.get(listed.name, "")
-            row = _registry_row(f"listed: {listed.name}", listed.name, listed.block, listed.ms, home)
+            row = _registry_row(f"listed: {listed.name}", listed.name, listed.block, 0.0, home)
             for node in self._network.nodes.values():
                 if home:
                     said = await node.place_of(listed.name)
@@ -71,7 +80,7 @@ class Between:
     async def _without_chain(self) -> Rows:
         """A session, from its reservation to its bill, while nobody answers for the chain."""
         self._chain.halt()
-        before = await self._ages()
+        before = await self._registries()
         try:
             async for row in told(self._roaming.charging()):
                 yield row
@@ -80,24 +89,29 @@ class Between:
         finally:
             self._chain.resume()
 
-    async def _older(self, before: Mapping[str, int]) -> Rows:
-        """Both nodes are well, and say that their registry has grown older."""
+    async def _older(self, before: Mapping[str, _Registry]) -> Rows:
+        """Both nodes are well, say that the chain does not answer, and that their registry grows older."""
         started = time.perf_counter()
-        ages = await self._ages()
-        while time.perf_counter() < started + PATIENCE_S and not _grown(before, ages):
+        now = await self._registries()
+        while time.perf_counter() < started + PATIENCE_S and not all(
+            now[name].has_lost_its_chain(before[name]) for name in now
+        ):
             await asyncio.sleep(LOOK_S)
-            ages = await self._ages()
-        for name, age in ages.items():
-            grown = f"registry {age} s old, {before[name]} s before"
-            row = Row("chain stopped: its health", "-", f"node {name}", "health", "200", grown, 0.0, name)
+            now = await self._registries()
+        for name, held in now.items():
+            said = f"{held.age} s old, {before[name].age} s before; chain {held.chain}"
+            row = Row("chain stopped: its health", "-", f"node {name}", "health", "200", said, 0.0, name)
             row.ms = since_ms(started)
-            expect(row, "the age has grown", age >= before[name] + _GROWN_S, True)
+            expect(row, "it says so", held.has_lost_its_chain(before[name]), True)
             yield row
 
-    async def _ages(self) -> dict[str, int]:
-        """Age of each node's registry in seconds. Raises `DemoError` for a node that is not well."""
-        nodes = self._network.nodes.items()
-        return {name: int((await node.health())["registry"]["age_s"]) for name, node in nodes}
+    async def _registries(self) -> dict[str, _Registry]:
+        """What each node says of its registry. Raises `DemoError` for a node that is not well."""
+        said = {name: (await node.health())["registry"] for name, node in self._network.nodes.items()}
+        return {
+            name: _Registry(held["age_s"], held["chain"]["endpoints"][0]["state"])
+            for name, held in said.items()
+        }
 
     async def _altered(self) -> Rows:
         """Somebody between the nodes changes one letter."""
@@ -114,7 +128,3 @@ class Between:
 
 def _registry_row(step: str, name: str, block: int, ms: float, way: str) -> Row:
     return Row(step, name, "chain", "registry", f"block {block}", "both nodes know it", ms, way)
-
-
-def _grown(before: Mapping[str, int], now: Mapping[str, int]) -> bool:
-    return all(now[name] >= before[name] + _GROWN_S for name in before)

@@ -5,10 +5,8 @@ Nodes and parties are told of it by options of the command line, as an operator 
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,12 +16,14 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from ocn_fast import notary
-from ocn_fast.demo.processes import Child, Processes, since_ms
+from ocn_fast.demo.processes import Child, Processes
 from ocn_fast.listening import write_private
 from ocn_fast.registry import snapshot
 
 POLL_S = 1
 """How often a node looks at its registry."""
+TIMEOUT_MS = 2_000
+"""How long a node waits for an answer of the chain."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,10 @@ class PartyEntry:
 
 
 class Listed(NamedTuple):
-    """What came of listing a node or a party: the block that it stands in, and how long that took."""
+    """What came of listing a node or a party: the block that it stands in."""
 
     name: str
     block: int
-    ms: float
 
 
 class Registry(Protocol):
@@ -96,7 +95,6 @@ class FileRegistry:
         """Nothing runs for a file."""
 
     async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> list[Listed]:
-        started = time.perf_counter()
         self._key = self._key or nodes[0].key
         operators = {one.address: one for one in self._content.operators}
         operators |= {one.operator: snapshot.Operator(one.operator, one.url) for one in nodes}
@@ -118,7 +116,7 @@ class FileRegistry:
         )
         snapshot.write(self._file, snapshot.sign(self._content, self._key))
         names = [one.name for one in nodes] + [one.party for one in parties]
-        return [Listed(name, self._content.block, since_ms(started)) for name in names]
+        return [Listed(name, self._content.block) for name in names]
 
     def node_options(self) -> Sequence[str]:
         signers = f"registry.file_signers={notary.address_of(self._key)}"
@@ -145,8 +143,7 @@ class _ChainReady(msgspec.Struct):
 class ChainRegistry:
     """The registry contracts on a chain of the demo's own, changed and read by the command line alone.
 
-    Who is listed signs typed data; accounts of the chain that have money send it and pay. There is one of
-    them for each entry, so that no two transactions wait for each other.
+    Who is listed signs typed data; an account of the chain that has money sends it and pays.
     """
 
     def __init__(self, folder: Path, processes: Processes) -> None:
@@ -154,7 +151,6 @@ class ChainRegistry:
         self._processes = processes
         self._child: Child | None = None
         self._chain = _ChainReady("", 0, [])
-        self._payers: asyncio.Queue[Path] = asyncio.Queue()
         self.contract = ""
         self.permissions = ""
 
@@ -180,36 +176,49 @@ class ChainRegistry:
             "the chain", self._folder, "chain", "--port", "0", "--ready-file", str(ready_file)
         )
         self._chain = msgspec.json.decode(await self._child.ready(ready_file), type=_ChainReady)
-        for number, account in enumerate(self._chain.accounts):
-            payer = self._folder / f"payer-{number}.key"
-            write_private(payer, account.private_key.removeprefix("0x").encode())
-            self._payers.put_nowait(payer)
-        deployed = await self._command("deploy", "--signer-file", str(self._folder / "payer-0.key"))
+        write_private(self.payer, self._chain.accounts[0].private_key.removeprefix("0x").encode())
+        deployed = await self._command("deploy", "--signer-file", str(self.payer))
         self.contract, self.permissions = deployed["contract"], deployed["permissions"]
 
     async def add(self, nodes: Sequence[NodeEntry], parties: Sequence[PartyEntry]) -> list[Listed]:
-        """Everyone on its own, all at once."""
-        work = [self._add_node(node) for node in nodes] + [self._add_party(party) for party in parties]
-        return list(await asyncio.gather(*work))
+        plan = {
+            "nodes": [{"url": one.url, "key_file": str(one.key_file)} for one in nodes],
+            "parties": [
+                {
+                    "party": one.party,
+                    "roles": [one.role],
+                    "operator": one.operator,
+                    "key_file": str(one.key_file),
+                }
+                for one in parties
+            ],
+        }
+        file = self._folder / "plan.json"
+        file.write_bytes(msgspec.json.encode(plan))
+        said = await self._command("apply", str(file), "--spender-file", str(self.payer), *self._where())
+        names = [one.name for one in nodes] + [one.party for one in parties]
+        return [
+            Listed(name, max(sent["block"] for sent in entry["transactions"]))
+            for name, entry in zip(names, said["entries"], strict=True)
+        ]
 
     def node_options(self) -> Sequence[str]:
         return _settings(
             f"registry.rpc={self.url}", f"registry.chain_id={self.chain_id}",
             f"registry.contract={self.contract}", f"registry.permissions={self.permissions}",
-            "registry.confirmations=0", f"registry.poll_s={POLL_S}",
+            "registry.confirmations=0", f"registry.poll_s={POLL_S}", f"registry.rpc_timeout_ms={TIMEOUT_MS}",
         )  # fmt: skip
 
     async def party_options(self) -> Sequence[str]:
         """An export of the chain, signed by the account that made the contracts."""
         file = self._folder / "registry.snapshot"
-        payer = self._folder / "payer-0.key"
-        await self._command("export", "--output", str(file), "--key-file", str(payer), *self._where())
+        await self._command("export", "--output", str(file), "--key-file", str(self.payer), *self._where())
         return ("--registry", str(file), "--registry-signer", self._chain.accounts[0].address)
 
     @property
     def payer(self) -> Path:
         """Key file of an account that has money."""
-        return self._folder / "payer-1.key"
+        return self._folder / "payer.key"
 
     def halt(self) -> None:
         """Stops the chain: it takes connections and answers nobody."""
@@ -224,27 +233,6 @@ class ChainRegistry:
         if self._child is not None:
             await self._child.end()
 
-    async def _add_node(self, node: NodeEntry) -> Listed:
-        return await self._change(node.name, node.key_file, "set-node", node.url)
-
-    async def _add_party(self, entry: PartyEntry) -> Listed:
-        assert entry.key_file is not None
-        country_code, party_id = entry.party.split("/")
-        return await self._change(
-            entry.party, entry.key_file, "set-party", "--credentials", country_code, party_id,
-            "--roles", entry.role, "--operator", entry.operator,
-        )  # fmt: skip
-
-    async def _change(self, name: str, signer: Path, *arguments: str) -> Listed:
-        started = time.perf_counter()
-        payer = await self._payers.get()
-        try:
-            keys = ("--typed", "--signer-file", str(signer), "--spender-file", str(payer))
-            said = await self._command(*arguments, *keys, *self._where())
-        finally:
-            self._payers.put_nowait(payer)
-        return Listed(name, max(sent["block"] for sent in said["transactions"]), since_ms(started))
-
     def _where(self) -> Sequence[str]:
         return ("--contract", self.contract)
 
@@ -258,7 +246,3 @@ class ChainRegistry:
 
 def _settings(*values: str) -> list[str]:
     return [part for value in values for part in ("--set", value)]
-
-
-def _since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000
