@@ -229,27 +229,18 @@ TRUST = Trust({CPO: Listing("0xc1", "0x0b")}, frozenset({"0x0b", "0x0c"}))
     ("chain", "signer"), [(("0xC1",), "party"), (("0x0B", "0xc1"), "party"), (("0x0b",), "operator")]
 )
 def test_the_party_and_its_operator_may_sign(chain: tuple[str, ...], signer: str) -> None:
-    assert TRUST.judge(Seal(chain), CPO, MSP) == signer
+    assert TRUST.judge(Seal(chain), CPO) == signer
 
 
 @pytest.mark.parametrize("chain", [("0xdd",), ("0x0b", "0xdd"), ("0xdd", "0xc1"), ("0x0c",)])
 def test_nobody_else_may_sign(chain: tuple[str, ...]) -> None:
     with pytest.raises(Untrusted):
-        TRUST.judge(Seal(chain), CPO, MSP)
-
-
-def test_our_own_node_may_sign_in_the_place_of_a_party_of_another_node() -> None:
-    trust = Trust({CPO: Listing("0xc1", "0x0b"), MSP: Listing("0xe1", "0x0c")}, TRUST.operators)
-    assert trust.judge(Seal(("0x0c",)), CPO, MSP) == "node"
-    with pytest.raises(Untrusted):
-        trust.judge(Seal(("0x0c", "0x0c")), CPO, MSP)  # it rewrote what it had signed itself
-    with pytest.raises(Untrusted):
-        trust.judge(Seal(("0x0b",)), MSP, MSP)  # the node of somebody else
+        TRUST.judge(Seal(chain), CPO)
 
 
 def test_a_party_that_is_not_listed_is_not_believed() -> None:
     with pytest.raises(Untrusted):
-        TRUST.judge(Seal(("0xc1",)), MSP, CPO)
+        TRUST.judge(Seal(("0xc1",)), MSP)
 
 
 def test_answers_of_the_hub_are_signed_by_our_operator_alone() -> None:

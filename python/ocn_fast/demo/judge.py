@@ -35,10 +35,6 @@ class Judge:
         first, last = home[sender], home.get(receiver, home[sender])
         return first if first == last else f"{first}>{last}"
 
-    def is_far(self, sender: PartyProcess, receiver: PartyProcess) -> bool:
-        """Whether they use different nodes."""
-        return ">" in self.way(sender.name, receiver.name)
-
     async def passed(
         self,
         name: str,

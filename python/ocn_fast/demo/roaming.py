@@ -54,8 +54,8 @@ class Roaming:
         cpo, msp = self._cpo, self._msp
         pages, found = await msp.do("locations", to=cpo.name, limit=2)
         for number, page in enumerate(pages, 1):
-            # The query of a page's URL is the CPO's own: the eMSP never sees it, so the CPO's node signs it.
-            signer = "party" if number == 1 else "node" if self._judge.is_far(msp, cpo) else "operator"
+            # The query of a page's URL is the CPO's own: the eMSP never sees it, so its node signs it.
+            signer = "party" if number == 1 else "operator"
             yield await self._judge.passed(f"locations, page {number}", page, msp, cpo, signer=signer)
         way = self._judge.way(msp.name, cpo.name)
         same = "same list at both ends"

@@ -211,11 +211,8 @@ class Client:
             signed = Signable.of_response(headers.multi_items(), content)
             seal = await self._signer.verify(signature, signed)
             made_by_hub = "ocn-delivery" in headers
-            if made_by_hub:
-                entry.signer = self._trust.judge_hub(seal, self._party)
-            else:
-                entry.signer = self._trust.judge(seal, to, self._party)
-            entry.verdict, entry.rewrites = "valid", len(seal.chain) - 1
+            judged = self._trust.judge_hub(seal, self._party) if made_by_hub else self._trust.judge(seal, to)
+            entry.verdict, entry.signer, entry.rewrites = "valid", judged, len(seal.chain) - 1
         except NotaryError as error:
             entry.verdict, entry.reason = "invalid", why(error)
 

@@ -261,7 +261,7 @@ class Door:
         try:
             signed = Signable.of_request(request.headers.items(), query, body)
             seal = await self._signer.verify(signature, signed)
-            entry.signer = self._trust.judge(seal, sender, self._own)
+            entry.signer = self._trust.judge(seal, sender)
         except NotaryError as error:
             entry.verdict, entry.reason = "invalid", why(error)
             raise OcpiError(200, ocpi.INVALID, f"Invalid signature: {entry.reason}") from None

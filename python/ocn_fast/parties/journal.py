@@ -40,7 +40,7 @@ class Entry(msgspec.Struct, omit_defaults=True):
     verdict: str = "none"
     """`valid`, `unsigned`, `invalid` or `none`: of the request if received, of the answer if sent."""
     signer: str = ""
-    """Who signed: `party`, its `operator`, our `node` in its place, `hub`; `unchecked` without a registry."""
+    """Who signed: `party`, `operator`, `hub`; `unchecked` without a registry."""
     rewrites: int = 0
     reason: str = ""
     """Why the signature does not hold, or why there was no answer."""

@@ -22,7 +22,7 @@ from ocn_fast.parties.ocpi import Party
 from ocn_fast.registry import snapshot
 
 Container = Literal["brotli", "gzip"]
-Role = Literal["party", "operator", "node", "hub", "unchecked"]
+Role = Literal["party", "operator", "hub", "unchecked"]
 
 
 @dataclass(frozen=True)
@@ -201,11 +201,10 @@ class Trust:
         }
         return cls(listings, frozenset(one.address.lower() for one in content.operators))
 
-    def judge(self, seal: Seal, sender: Party, own: Party) -> Role:
-        """Who signed for a party: itself, its operator, or in their place the node of our `own` party.
+    def judge(self, seal: Seal, sender: Party) -> Role:
+        """Who signed for a party: itself or its operator; others in the chain must be operators.
 
-        That node has checked what it replaced: the query of a page link is known to nobody else. Others in
-        the chain must be operators. Raises `Untrusted` otherwise.
+        Raises `Untrusted` otherwise.
         """
         if self.listings is None:
             return "unchecked"
@@ -218,9 +217,6 @@ class Trust:
             return "party"
         if seal.origin.lower() == listing.operator:
             return "operator"
-        ours = self.listings.get(own)
-        if ours is not None and len(seal.chain) == 1 and seal.origin.lower() == ours.operator:
-            return "node"
         raise Untrusted(f"signed neither by {sender} nor by its operator")
 
     def judge_hub(self, seal: Seal, own: Party) -> Role:
