@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from registry_tool import Deployed, Key, Tool, bytecodes, deploy
+from registry_tool import Deployed, Key, Tool, deploy, our_bytecodes
 from tools_found import run_anvil
 
 NODE = "https://node.example.org"
@@ -18,11 +18,9 @@ NODE = "https://node.example.org"
 
 @pytest.fixture
 def deployed(anvil_program: str, tmp_path: Path) -> Iterator[Deployed]:
-    codes = bytecodes("ours")
-    assert codes is not None
     (tmp_path / "keys").mkdir()
     with run_anvil(anvil_program) as anvil:
-        yield deploy(anvil, tmp_path / "keys", codes)
+        yield deploy(anvil, tmp_path / "keys", our_bytecodes())
 
 
 @pytest.fixture

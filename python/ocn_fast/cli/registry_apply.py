@@ -62,9 +62,11 @@ class _Change:
             if listed and listed != wanted.encode():
                 raise ConfigError(f"{self.name}: its operator lists another URL; see set-node --replace")
             return bool(listed)
-        country, party, roles, _, _, operator, _ = view(contract, "getPartyDetailsByAddress", session.signer)
-        listed_so = {"countryCode": country, "partyId": party, "roles": list(roles), "operator": operator}
-        return listed_so == self.arguments | {"operator": self.arguments["operator"].lower()}
+        # Country code, party id, modules of both sides, roles, operator, domain.
+        country, party, _, _, roles, operator, _ = view(contract, "getPartyDetailsByAddress", session.signer)
+        wish = self.arguments
+        wanted_so = (wish["countryCode"], wish["partyId"], wish["roles"], wish["operator"].lower())
+        return (country, party, list(roles), operator.lower()) == wanted_so
 
 
 def register(app: typer.Typer) -> None:
