@@ -71,7 +71,7 @@ class _Change:
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "apply")(apply)
+    command(app, "apply", apply)
 
 
 def apply(
