@@ -19,7 +19,7 @@ import pytest
 from ocn_fast import keeper, keyfiles, store
 from ocn_fast.cli import init
 from ocn_fast.config import Settings
-from ocn_fast.errors import TransactionError
+from ocn_fast.errors import RpcError, TransactionError
 from ocn_fast.registry import networks, raw, transactions
 from registry_tool import COMMANDS, Deployed, Key, Tool, deploy, our_bytecodes, published_bytecodes
 from tools_found import run_anvil
@@ -116,6 +116,25 @@ def test_replacing_a_node_deletes_nothing_if_the_new_url_is_another_operators(re
     assert refused.status == 1
     assert "Domain name already registered." in refused.err
     assert registry("get-node", operator.address).out == f"{NODE}\n"
+
+
+@OURS
+def test_a_node_that_is_unlisted_half_way_is_told_so(
+    registry: Tool, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = registry.node()
+    real = transactions.Chain.send
+
+    def send(chain: transactions.Chain, call: transactions.Call, *given: Any, **named: Any) -> Any:
+        if call.function == "setNode":
+            raise RpcError("transport", "the endpoint cannot be asked")
+        return real(chain, call, *given, **named)
+
+    monkeypatch.setattr(transactions.Chain, "send", send)
+    broken = registry("set-node", "https://other.example.org", "--replace", by=operator)
+    assert (broken.status, "the node is unlisted now" in broken.err) == (1, True)
+    monkeypatch.undo()
+    assert registry.good("set-node", "https://other.example.org", by=operator)["transactions"] != []
 
 
 def test_REG58_raw_signs_the_url_that_it_sends(registry: Tool, deployed: Deployed) -> None:

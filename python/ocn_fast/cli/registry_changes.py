@@ -34,7 +34,7 @@ from ocn_fast.cli.registry_options import (
     indexes,
     read_key,
 )
-from ocn_fast.errors import ConfigError, TransactionError
+from ocn_fast.errors import ConfigError, RpcError, TransactionError
 from ocn_fast.registry import enums
 
 if TYPE_CHECKING:
@@ -373,11 +373,11 @@ def _replace_node(session: Session, url: str) -> None:
     session.change("deleteNode")
     try:
         session.change("setNode", domain=url)
-    except TransactionError as error:
+    except (TransactionError, RpcError) as error:
         raise TransactionError(
             f"the old entry is deleted and the new one is missing, so the node is unlisted now: {error}",
-            sent=error.sent,
-            transaction=error.transaction,
+            sent=error.sent if isinstance(error, TransactionError) else "no",
+            transaction=error.transaction if isinstance(error, TransactionError) else None,
         ) from None
 
 
