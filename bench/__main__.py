@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import crossing, relay, report, signatures
+from bench import crossing, registry, relay, report, signatures
 from bench.measure import BenchError, machine
 
-PARTS = ("signatures", "crossing", "relay")
+PARTS = ("signatures", "crossing", "registry", "relay")
 
 
 def main(
@@ -40,12 +40,17 @@ def main(
     work: dict[str, Callable[[], report.Section]] = {
         "signatures": lambda: signatures.measure(rounds),
         "crossing": crossing.measure,
+        "registry": lambda: registry.measure(rounds),
         "relay": lambda: relay.measure(options),
+    }
+    missing_tools: dict[str, Callable[[], list[str]]] = {
+        "registry": registry.missing_tools,
+        "relay": relay.missing_tools,
     }
     sections = []
     for part in wanted:
-        if part == "relay" and (missing := relay.missing_tools()):
-            console.print(f"relay: skipped, not on the path: {', '.join(missing)}")
+        if missing := missing_tools.get(part, list)():
+            console.print(f"{part}: skipped, not on the path: {', '.join(missing)}")
             continue
         try:
             section = work[part]()

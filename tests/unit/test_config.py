@@ -299,3 +299,35 @@ def test_A129_any_bytes_as_a_file_are_settings_or_one_refusal(tmp_path_factory: 
     got = outcome(GOOD, file)
     if isinstance(got, str):
         assert got.startswith(str(file))
+
+
+CHAIN = {
+    "registry.rpc": ("https://rpc.example/key-of-ours",),
+    "registry.chain_id": 9,
+    "registry.contract": "0x" + "1" * 40,
+}
+
+
+def test_a_registry_comes_from_a_chain_or_from_a_file() -> None:
+    assert not Settings.load(flags=GOOD).registry.on_chain
+    assert Settings.load(flags={**GOOD, **CHAIN}).registry.on_chain
+    assert Settings.load(flags={**GOOD, "registry.network": "volta"}).registry.on_chain
+    both = {**GOOD, **CHAIN, "registry.file": "registry", "registry.file_signers": ("0x" + "a" * 40,)}
+    assert "not from both" in refusal(both)
+    for name in ("registry.chain_id", "registry.contract"):
+        assert name in refusal({key: value for key, value in {**GOOD, **CHAIN}.items() if key != name})
+    assert "is not an address" in refusal({**GOOD, **CHAIN, "registry.permissions": "0x12"})
+    assert "no registry" in " ".join(Settings.load(flags=GOOD).warnings())
+    assert "no registry" not in " ".join(Settings.load(flags={**GOOD, **CHAIN}).warnings())
+
+
+def test_endpoints_are_urls_that_nobody_on_the_way_alters_and_their_keys_are_not_shown() -> None:
+    plain = {**GOOD, **CHAIN, "registry.rpc": ("http://rpc.example/key-of-ours",)}
+    assert "is not https" in refusal(plain)
+    assert "key-of-ours" not in refusal(plain)
+    for host in ("127.0.0.1:8545", "10.0.0.1", "chain"):
+        Settings.load(flags={**plain, "registry.rpc": (f"http://{host}/key",)})
+    assert "key-of-ours" not in refusal({**plain, "registry.rpc": ("ws://rpc.example/key-of-ours",)})
+    settings = Settings.load(flags={**GOOD, **CHAIN})
+    assert settings.shown("registry.rpc") == ("https://rpc.example",)
+    assert settings.shown("http.port") == settings.get("http.port")

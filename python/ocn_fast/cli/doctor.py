@@ -17,8 +17,9 @@ from ocn_fast import keyfiles, supervisor
 from ocn_fast.cli import options
 from ocn_fast.cli.config import described
 from ocn_fast.cli.output import Json, print_json, print_line, print_table
-from ocn_fast.config import Settings
+from ocn_fast.config import Registry, Settings
 from ocn_fast.errors import OcnError, RegistryFileError
+from ocn_fast.registry import chain as chains
 from ocn_fast.registry import snapshot as snapshots
 
 Verdict = Literal["ok", "warning", "wrong"]
@@ -134,10 +135,19 @@ def _clock() -> Finding:
     return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
 
 
+def _chain(registry: Registry) -> Finding:
+    """What the settings name. Whether it is there `serve` finds out."""
+    chain = chains.chain_of(registry)
+    names = ", ".join(endpoint.name for endpoint in chains.endpoints_of(registry, chain).all)
+    return Finding("registry", "ok", f"contract {chain.contract} on chain {chain.chain_id}, through {names}")
+
+
 def _registry(settings: Settings) -> Finding:
     registry = settings.registry
+    if registry.on_chain:
+        return _chain(registry)
     if registry.file is None:
-        return Finding("registry", "warning", "registry.file is not set")
+        return Finding("registry", "warning", "neither a chain nor registry.file is set")
     limits: dict[str, Any] = {
         "max_bytes": registry.file_bytes,
         "max_parties": registry.parties,
