@@ -1,4 +1,4 @@
-"""A running node whose registry is on a chain: changes arrive, and a stopped chain shows but stops nothing."""
+"""A running node whose registry is on a chain: changes arrive; a stopped chain shows, and stops nothing."""
 
 from __future__ import annotations
 

@@ -135,6 +135,8 @@ class Mirror:
         self._state = figures.Mirror()
         self._warned: dict[str, str] = {}
         self._left_out: dict[str, str] = {}
+        self._unreadable: set[str] = set()
+        self._beyond = 0
 
     @property
     def state(self) -> figures.Mirror:
@@ -247,6 +249,8 @@ class Mirror:
         wanted = dict.fromkeys([*told, *(key for block in undone for key in block.keys), *held])
         reader = await self._reader(endpoint, to)
         changes = await records.read(reader, wanted)
+        self._unreadable -= {whose for _, whose in wanted}
+        self._unreadable |= {whose for (_, whose), record in changes.items() if record is None}
         waiting = await self._not_agreed(endpoint, to, known, changes)
         new: list[Key] = []
         for key in wanted:
@@ -303,6 +307,7 @@ class Mirror:
         genesis = await self._genesis(endpoint)
         reader = await self._reader(endpoint, to, by_hash=False)
         reading = await reader.read_all(self._settings.parties, self._own_parties(base))
+        self._unreadable, self._beyond = set(reading.unreadable), reading.beyond
         found = records.of_reading(reading)
         if base is not None:
             # What cannot be read now stays as it was.
@@ -396,7 +401,9 @@ class Mirror:
     def _convert(self, block: Block, shown: Records) -> tuple[Snapshot, tuple[Warned, ...]]:
         chain = self._chain
         return to_snapshot(
-            records.to_reading(shown, block),
+            records.to_reading(shown, block)._replace(
+                unreadable=tuple(sorted(self._unreadable)), beyond=self._beyond
+            ),
             chain.network,
             chain.chain_id,
             chain.contract,
@@ -512,7 +519,7 @@ class Mirror:
             return False
         if sum(kind == "party" for kind, _ in known) < self._settings.parties:
             return False
-        self._say("parties", f"more than {self._settings.parties} parties: the newest are left out")
+        self._beyond += 1
         return True
 
     def _own_parties(self, base: _Base | None) -> Iterable[str]:

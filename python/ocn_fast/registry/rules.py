@@ -69,13 +69,18 @@ class _Warnings:
         self._count: dict[str, int] = defaultdict(int)
         self._named: dict[str, list[str]] = defaultdict(list)
 
-    def add(self, kind: str, name: str, count: int = 1) -> None:
+    def count(self, kind: str, count: int) -> None:
         self._count[kind] += count
+
+    def add(self, kind: str, name: str) -> None:
+        self._count[kind] += 1
         if len(self._named[kind]) < SHOWN:
             self._named[kind].append(name)
 
     def all(self) -> tuple[Warned, ...]:
         def line(kind: str, count: int) -> str:
+            if not self._named[kind]:
+                return f"{kind}: {count}"
             more = count - len(self._named[kind])
             return f"{kind}: {', '.join(self._named[kind])}" + (f" and {more} more" if more else "")
 
@@ -96,7 +101,7 @@ def to_snapshot(
     parties = _parties(held, warnings)
     services = _services(held, warnings)
     if held.beyond:
-        warnings.add("parties beyond registry.parties left out", "the newest", held.beyond)
+        warnings.count("newest parties left out (registry.parties)", held.beyond)
     for address in held.unreadable:
         warnings.add("record that cannot be read left out", address)
     routable = {party.address for party in parties if party.operator in operators}
