@@ -31,6 +31,7 @@ from ocn_fast.announcer import LOOK_S, Announcer
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, OcnError, RegistryFileError, RpcError, StoreConflict, StoreError
 from ocn_fast.outbound import Outbound
+from ocn_fast.party_news import PartyNews
 from ocn_fast.registry import chain as chains
 from ocn_fast.registry import snapshot as snapshots
 from ocn_fast.registry.mirror import Mirror
@@ -300,13 +301,21 @@ class Registry:
 
 
 async def _announce(settings: Settings, database: store.Store, stop: asyncio.Event) -> None:
-    """Tells other operators how our parties are connected."""
+    """Tells other operators how our parties are connected, and our platforms how all are."""
     async with Outbound(settings) as outbound:
         announcer = Announcer(settings, database, outbound)
+        news = PartyNews(settings, database, outbound)
+
+        async def look() -> None:
+            # First: it takes note of where it begins before anything new is written.
+            await news.follow()
+            await announcer.follow()
+
         try:
-            await _every(LOOK_S, announcer.follow, stop)
+            await _every(LOOK_S, look, stop)
         finally:
             await announcer.close()
+            await news.close()
 
 
 async def _sweep(database: store.Store) -> None:

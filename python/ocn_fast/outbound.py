@@ -41,7 +41,7 @@ class Outbound:
         self._native.close()
 
     def put(self, url: str, headers: list[tuple[str, str]], body: bytes, deadline_ms: int) -> Future[Answer]:
-        """PUTs to another node; answers of more than 64 KiB are refused. Raises OutboundError."""
+        """PUTs to another server; answers of more than 64 KiB are refused. Raises OutboundError."""
         return self._native.fetch("PUT", url, headers, body, deadline_ms, 64 * 1024)
 
     def sign_document(self, text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The announcer with a real store and the real client: what other operators hear, and what they may do."""
+"""Announcements with a real store and the real client: what other operators and our platforms hear."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from ocn_fast import _native, keyfiles, store
 from ocn_fast.announcer import Announcer
 from ocn_fast.config import Settings
 from ocn_fast.outbound import Outbound
+from ocn_fast.party_news import PartyNews
 from ocn_fast.registry import snapshot
-from ocn_fast.store import Endpoint, Party, Registration, Role, Store
+from ocn_fast.store import ClientInfo, Endpoint, Party, Registration, Role, Rule, Rules, Store
 
 pytestmark = pytest.mark.anyio
 
 CPO, MSP = Party("DE", "CPO"), Party("NL", "MSP")
+FOREIGN = Party("FR", "FOR")
 OTHER = "0x" + "1" * 40
 THIRD = "0x" + "2" * 40
 
@@ -34,7 +36,7 @@ def anyio_backend() -> str:
 
 @dataclass
 class Operator:
-    """Another node: what it was told, and how it answers."""
+    """Another node, or a platform: what it was told, and how it answers."""
 
     url: str = ""
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Operator:
     answer: Callable[[], str | None] = lambda: "200 OK"
     """The status line's end; None: no answer at all."""
     body: bytes = b""
+    tokens: list[str] = field(default_factory=list)
     connections: set[asyncio.Task[None] | None] = field(default_factory=set, repr=False)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,6 +57,7 @@ class Operator:
                     name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:-2])
                 }
                 body = await reader.readexactly(int(headers["content-length"]))
+                self.tokens.append(headers.get("authorization", ""))
                 status = self.answer()
                 if status is None:
                     await asyncio.Event().wait()
@@ -61,7 +65,8 @@ class Operator:
                 self.paths.add(lines[0])
                 if status.startswith("200"):
                     self.told.append(json.loads(body))
-                    self.signers.add(_native.personal_recover(body, "0x" + headers["ocn-signature"]))
+                    if "ocn-signature" in headers:
+                        self.signers.add(_native.personal_recover(body, "0x" + headers["ocn-signature"]))
                 head = f"HTTP/1.1 {status}\r\nContent-Length: {len(self.body)}\r\n\r\n".encode()
                 writer.write(head + self.body)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -95,10 +100,11 @@ class Place:
     store: Store
     outbound: Outbound
     announcer: Announcer
+    news: PartyNews
     block: int = 0
 
     async def publish(self, operators: dict[str, str], *parties: Party) -> None:
-        """Makes a registry of these operators, and of parties of ours."""
+        """Makes a registry of these operators, of parties of ours, and of FOREIGN elsewhere."""
         self.block += 1
         own = self.outbound.address
         await self.store.apply_registry(
@@ -112,22 +118,28 @@ class Place:
                 operators=tuple(
                     snapshot.Operator(*entry) for entry in ({own: self.settings.node.url} | operators).items()
                 ),
-                parties=tuple(
-                    snapshot.Party(party.country_code, party.party_id, THIRD, own, ("CPO",))
-                    for party in parties
+                parties=(
+                    snapshot.Party(FOREIGN.country_code, FOREIGN.party_id, THIRD, OTHER, ("EMSP",)),
+                    *(
+                        snapshot.Party(party.country_code, party.party_id, THIRD, own, ("CPO",))
+                        for party in parties
+                    ),
                 ),
             )
         )
 
-    async def connect(self, party: Party) -> int:
+    async def connect(self, party: Party, url: str = "http://127.0.0.1:9", *modules: str) -> int:
         token = await self.store.create_registration_token([party])
         registration = Registration(
             version="2.2.1",
-            versions_url="http://127.0.0.1:9/versions",
+            versions_url=f"{url}/versions",
             token_b="token-b",
             token_encoding="base64",
             roles=(Role("CPO", party, {"name": "a name"}),),
-            endpoints=(Endpoint("locations", "SENDER", "http://127.0.0.1:9/locations"),),
+            endpoints=(
+                Endpoint("locations", "SENDER", f"{url}/locations"),
+                *(Endpoint(module, "RECEIVER", f"{url}/{module}") for module in modules),
+            ),
         )
         return (await self.store.register(token.id, "request", registration)).platform_id
 
@@ -136,13 +148,23 @@ class Place:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "the condition did not come true"
-            await self.announcer.follow()
+            await self.look()
             await asyncio.sleep(0.01)
+
+    async def look(self) -> None:
+        """What the keeper does again and again."""
+        await self.news.follow()
+        await self.announcer.follow()
 
     async def quiet(self) -> None:
         """Looks until nothing is under way."""
-        await self.announcer.follow()
-        await self.until(lambda: not any(one.task for one in self.announcer._listeners.values()))
+        for _ in range(2):
+            await self.look()
+            await self.until(
+                lambda: (
+                    not any(one.task for one in self.announcer._listeners.values()) and not self.news._tasks
+                )
+            )
 
 
 @pytest.fixture
@@ -167,12 +189,14 @@ async def make_place(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         store.migrate(settings.store.url)
         database, outbound = await store.open(settings), Outbound(settings)
         await outbound.__aenter__()
-        opened.append(Place(settings, database, outbound, Announcer(settings, database, outbound)))
+        parts = (settings, database, outbound)
+        opened.append(Place(*parts, Announcer(*parts), PartyNews(*parts)))
         return opened[-1]
 
     yield make
     for place in opened:
         await place.announcer.close()
+        await place.news.close()
         await place.outbound.__aexit__(None, None, None)
         await place.store.close()
 
@@ -295,3 +319,84 @@ async def test_I21_only_json_objects_are_signed(make_place: Callable[..., Any]) 
     for text in (b"", b"\x00" * 32, b"0x" + b"1" * 64, b" {}", b"[1]"):
         with pytest.raises(ValueError, match="JSON object"):
             place.outbound.sign_document(text)
+
+
+# -- Platforms
+
+
+async def test_NODE117_NODE118_platforms_that_ask_for_it_hear_of_others_and_not_of_themselves(
+    make_place: Callable[..., Any],
+) -> None:
+    place = await make_place()
+    async with operator() as cpo, operator() as msp, operator() as deaf:
+        await place.publish({}, CPO, MSP, Party("DE", "DEF"))
+        await place.connect(CPO, cpo.url, "hubclientinfo")
+        await place.connect(Party("DE", "DEF"), deaf.url)
+        await place.quiet()
+        cpo.told.clear()
+        platform = await place.connect(MSP, msp.url, "hubclientinfo")
+        await place.until(lambda: cpo.told)
+        await place.store.receive_client_info(ClientInfo(FOREIGN, "EMSP", "OFFLINE", 1_000), OTHER)
+        await place.until(lambda: msp.told)
+        await place.store.delete_platform(platform)
+        await place.until(lambda: len(cpo.told) == 3)
+        await place.quiet()
+        assert cpo.statuses() == [("MSP", "CONNECTED"), ("FOR", "OFFLINE"), ("MSP", "SUSPENDED")]
+        assert msp.statuses() == [("FOR", "OFFLINE")]
+        assert deaf.told == []
+        assert "PUT /hubclientinfo/NL/MSP HTTP/1.1" in cpo.paths
+        assert set(cpo.tokens) == {"Token dG9rZW4tYg=="}
+
+
+async def test_NODE122_rules_decide_what_a_platform_is_told(make_place: Callable[..., Any]) -> None:
+    place = await make_place()
+    async with operator() as cpo:
+        await place.publish({}, CPO)
+        platform = await place.connect(CPO, cpo.url, "hubclientinfo")
+        await place.quiet()
+        entry = (Rule(FOREIGN, ()),)
+        for moment, (mode, entries) in enumerate(
+            [("blacklist", entry), ("whitelist", ()), ("whitelist", entry), ("none", ())], 1_000
+        ):
+            rules = Rules(mode=mode, entries=entries)
+            await place.store.change_rules(platform, lambda _, rules=rules: rules)
+            info = ClientInfo(FOREIGN, f"R{moment}", "CONNECTED", moment)
+            await place.store.receive_client_info(info, OTHER)
+            await place.quiet()
+        assert [info["role"] for info in cpo.told] == ["R1002", "R1003"]
+
+
+async def test_a_platform_that_does_not_take_news_misses_them_and_holds_up_nobody(
+    make_place: Callable[..., Any],
+) -> None:
+    place = await make_place(client_info__send_ms=300, client_info__concurrency=1)
+    async with operator() as silent, operator() as cpo:
+        silent.answer = lambda: None
+        await place.publish({}, CPO, MSP)
+        await place.connect(MSP, silent.url, "hubclientinfo")
+        await place.connect(CPO, cpo.url, "hubclientinfo")
+        await place.quiet()
+        for moment in (1_000, 2_000):
+            await place.store.receive_client_info(ClientInfo(FOREIGN, "EMSP", "OFFLINE", moment), OTHER)
+            await place.quiet()
+        assert [info["last_updated"] for info in cpo.told if info["party_id"] == "FOR"] == [
+            "1970-01-01T00:00:01.000Z",
+            "1970-01-01T00:00:02.000Z",
+        ]
+        silent.answer = lambda: "200 OK"
+        await place.store.receive_client_info(ClientInfo(FOREIGN, "EMSP", "OFFLINE", 3_000), OTHER)
+        await place.until(lambda: silent.told)
+        await place.quiet()
+        assert [info["last_updated"] for info in silent.told] == ["1970-01-01T00:00:03.000Z"]
+
+
+async def test_what_changed_before_the_start_is_not_told_again(make_place: Callable[..., Any]) -> None:
+    place = await make_place()
+    async with operator() as cpo:
+        await place.publish({}, CPO)
+        await place.connect(CPO, cpo.url, "hubclientinfo")
+        await place.store.receive_client_info(ClientInfo(FOREIGN, "EMSP", "OFFLINE", 1_000), OTHER)
+        await place.quiet()
+        again = await make_place()
+        await again.quiet()
+        assert cpo.told == []

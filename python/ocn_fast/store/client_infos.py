@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -113,6 +113,19 @@ async def listed(
     return await _read(connection, query), total
 
 
+async def sequence(connection: AsyncConnection) -> int:
+    """The number of the newest writing; 0 before the first."""
+    newest = (await connection.execute(select(func.max(_INFOS.c.sequence)))).scalar_one()
+    return 0 if newest is None else int(newest)
+
+
+async def written_after(connection: AsyncConnection, number: int, limit: int) -> list[tuple[int, ClientInfo]]:
+    """What was written after that number, with the numbers, oldest first. What was written again meanwhile
+    is there once, as it is now."""
+    query = select(_INFOS).where(_INFOS.c.sequence > number).order_by(_INFOS.c.sequence).limit(limit)
+    return [(row.sequence, _info(row)) for row in await connection.execute(query)]
+
+
 async def unacknowledged(
     connection: AsyncConnection, own: str, operator: str, limit: int
 ) -> list[ClientInfo]:
@@ -192,12 +205,13 @@ async def _suspend_unlisted(connection: AsyncConnection, own: str, now: int) -> 
     is_listed = exists().where(
         parties.c.country_code == _INFOS.c.country_code, parties.c.party_id == _INFOS.c.party_id
     )
-    statement = (
-        update(_INFOS)
-        .where(_INFOS.c.operator != own, _INFOS.c.status != "SUSPENDED", ~is_listed)
-        .values(status="SUSPENDED", last_updated=now)
+    query = select(_INFOS).where(_INFOS.c.operator != own, _INFOS.c.status != "SUSPENDED", ~is_listed)
+    gone = (await connection.execute(query)).all()
+    await _put(
+        connection,
+        [_row((row.country_code, row.party_id, row.role), row.operator, "SUSPENDED", now) for row in gone],
     )
-    return (await connection.execute(statement)).rowcount
+    return len(gone)
 
 
 def _row(key: _Key, operator: str, status: Status, last_updated: int) -> dict[str, str | int]:
@@ -212,20 +226,25 @@ def _row(key: _Key, operator: str, status: Status, last_updated: int) -> dict[st
 
 
 async def _put(connection: AsyncConnection, rows: list[dict[str, str | int]]) -> None:
-    if rows:
-        statement = insert(_INFOS)
-        statement = statement.on_conflict_do_update(
-            index_elements=["country_code", "party_id", "role"],
-            set_={name: statement.excluded[name] for name in ("operator", "status", "last_updated")},
-        )
-        await connection.execute(statement, rows)
+    if not rows:
+        return
+    last = await sequence(connection)
+    for number, row in enumerate(rows, last + 1):
+        row["sequence"] = number
+    statement = insert(_INFOS)
+    statement = statement.on_conflict_do_update(
+        index_elements=["country_code", "party_id", "role"],
+        set_={name: statement.excluded[name] for name in ("operator", "status", "last_updated", "sequence")},
+    )
+    await connection.execute(statement, rows)
 
 
-async def _read(connection: AsyncConnection, query: object) -> list[ClientInfo]:
-    return [
-        ClientInfo(Party(row.country_code, row.party_id), row.role, row.status, row.last_updated)
-        for row in await connection.execute(query)  # type: ignore[call-overload]
-    ]
+async def _read(connection: AsyncConnection, query: Select[Any]) -> list[ClientInfo]:
+    return [_info(row) for row in await connection.execute(query)]
+
+
+def _info(row: Row[Any]) -> ClientInfo:
+    return ClientInfo(Party(row.country_code, row.party_id), row.role, row.status, row.last_updated)
 
 
 def _is(key: _Key) -> ColumnElement[bool]:

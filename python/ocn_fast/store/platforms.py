@@ -17,6 +17,7 @@ from ocn_fast.store.records import (
     Party,
     PartyTaken,
     Platform,
+    Receiver,
     Registered,
     Registration,
     Role,
@@ -164,6 +165,28 @@ async def find(connection: AsyncConnection, platform_id: int) -> Platform | None
 async def everything(connection: AsyncConnection) -> list[Platform]:
     """All platforms, oldest first."""
     return await _read(connection, None)
+
+
+async def receivers(connection: AsyncConnection, module: str, ring: KeyRing) -> list[Receiver]:
+    """All connected platforms that serve the receiver's side of a module."""
+    table, endpoints = schema.platforms, schema.endpoints
+    query = (
+        select(table.c.id, table.c.token_b, endpoints.c.url)
+        .join(endpoints, endpoints.c.platform_id == table.c.id)
+        .where(table.c.status == "CONNECTED", endpoints.c.module == module, endpoints.c.role == "RECEIVER")
+    )
+    found = {row.id: row for row in await connection.execute(query)}
+    if not found:
+        return []
+    return [
+        Receiver(
+            platform,
+            found[platform.id].url,
+            ring.decrypt(found[platform.id].token_b, changes.token_b_place(platform.id)),
+        )
+        for platform in await everything(connection)
+        if platform.id in found
+    ]
 
 
 async def write_last_seen(connection: AsyncConnection, last_seen: Mapping[int, int]) -> None:

@@ -203,6 +203,15 @@ class ClientInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Receiver:
+    """A connected platform that wants to be told of client infos, and how it is called."""
+
+    platform: Platform
+    url: str
+    token_b: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedRegistry:
     """What applying a snapshot changed; `number` is None if it was there already."""
 

@@ -215,6 +215,7 @@ client_infos = Table(
     Column("operator", String(42), nullable=False, index=True),
     Column("status", String(9), nullable=False),
     Column("last_updated", BigInteger, nullable=False, index=True),
+    Column("sequence", BigInteger, nullable=False, index=True),
 )
 """How each role of each party is connected, as its `operator` says: us of ours, others of theirs."""
 

@@ -19,6 +19,7 @@ from ocn_fast.store.records import (
     Link,
     Party,
     Platform,
+    Receiver,
     Registered,
     RegisteredParty,
     Registration,
@@ -340,6 +341,21 @@ class Store:
             return await client_infos.listed(
                 connection, platform, since=since, until=until, offset=offset, limit=limit
             )
+
+    async def client_info_sequence(self) -> int:
+        """The number of the newest writing of a client info; 0 before the first."""
+        async with self._database.reading() as connection:
+            return await client_infos.sequence(connection)
+
+    async def client_infos_written_after(self, number: int, limit: int) -> list[tuple[int, ClientInfo]]:
+        """Client infos written after that number, with their numbers, oldest first."""
+        async with self._database.reading() as connection:
+            return await client_infos.written_after(connection, number, limit)
+
+    async def client_info_receivers(self) -> list[Receiver]:
+        """The platforms that want to be told. Holds tokens B in clear."""
+        async with self._database.reading() as connection:
+            return await platforms.receivers(connection, "hubclientinfo", self._ring)
 
     async def unacknowledged_client_infos(self, own: str, operator: str, limit: int) -> list[ClientInfo]:
         """Client infos of our parties that an operator has yet to take, oldest first."""

@@ -19,10 +19,12 @@ def upgrade() -> None:
         sa.Column("operator", sa.String(length=42), nullable=False),
         sa.Column("status", sa.String(length=9), nullable=False),
         sa.Column("last_updated", sa.BigInteger(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("country_code", "party_id", "role"),
     )
     op.create_index(op.f("ix_client_infos_operator"), "client_infos", ["operator"], unique=False)
     op.create_index(op.f("ix_client_infos_last_updated"), "client_infos", ["last_updated"], unique=False)
+    op.create_index(op.f("ix_client_infos_sequence"), "client_infos", ["sequence"], unique=False)
     op.create_table(
         "client_info_acks",
         sa.Column("operator", sa.String(length=42), nullable=False),
