@@ -96,6 +96,7 @@ class Application:
         database = await store.open(settings)
         try:
             node = NodeService(settings, database)
+            directory = Directory(database, node, settings.registry.list_rows)
             await node.open()
             try:
                 app.state.context = Context(
@@ -104,12 +105,13 @@ class Application:
                     node=node,
                     callers=Callers(settings, database),
                     handshakes=Handshakes(settings, database, node),
-                    directory=Directory(database, node, settings.registry.list_rows),
+                    directory=directory,
                 )
                 self._door = RelayDoor(node, body_timeout_s=settings.http.body_timeout_ms / 1_000)
                 yield
             finally:
                 self._door = None
+                await directory.close()
                 await node.close()
         finally:
             await database.close()

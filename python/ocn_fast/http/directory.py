@@ -62,6 +62,12 @@ class Directory:
         """One of the lists. Raises StoreError before the first copy."""
         return (await self._current()).lists[name]
 
+    async def close(self) -> None:
+        """Breaks a reading off: the store is about to close."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
     async def _current(self) -> _Copy:
         if self._node.change_number() != self._number and time.monotonic() >= self._may_read_at:
             self._start_reading()
