@@ -88,7 +88,7 @@ def operator(
                 Step(
                     "list", "List the node in the registry", own.listed, own.plan, own.list_node, costs=True
                 ),
-                Step("run", "Run it", own.running, own.how_to_start),
+                Step("run", "Run it", own.running, lambda: own.how_to_start(start)),
             ]
         )
         facts = {"kind": "operator", "url": url, "address": own.address, "settings": str(settings_file)}
@@ -167,7 +167,9 @@ class _Operator:
             raise JoinError(f"another operator's node ({info[1]}) answers at {self._url}")
         return f"it answers at {self._url}"
 
-    def how_to_start(self) -> list[str]:
+    def how_to_start(self, start: bool) -> list[str]:
+        if start:
+            return ["it starts now"]
         return [
             "keep a copy of node.key and keyring.json in a safe place: nobody can make them again",
             f"ocn-fast doctor -c {self._settings}",
@@ -232,7 +234,7 @@ def party(
                 ),
                 Step("known", "Wait until the node knows it", own.known, own.plan_known, own.wait_known),
                 Step("token", "Get a registration token", own.token, own.plan_token, own.get_token),
-                Step("connect", "Make the handshake", own.connected, own.how_to_connect),
+                Step("connect", "Make the handshake", own.connected, lambda: own.how_to_connect(start)),
             ]
         )
         way.finish(
@@ -409,7 +411,9 @@ class _Party:
             return "the registration token is spent: your software has used it, or it has expired"
         return None
 
-    def how_to_connect(self) -> list[str]:
+    def how_to_connect(self, start: bool) -> list[str]:
+        if start:
+            return [f"our own party makes it now, and keeps its tokens in {self.state_file}"]
         return [
             f"versions URL of the node: {self._api.url}/ocpi/versions",
             f"registration token (token A): in {self.token_file}",

@@ -90,7 +90,7 @@ class OnChain(Where):
             "chain_id": target.chain_id,
             "contract": target.registry,
             "permissions": target.permissions,
-            "confirmations": target.confirmations,
+            "confirmations": self.confirmations,
         }
         return {name: value for name, value in values.items() if value is not None}
 
