@@ -123,10 +123,10 @@ class Limits(msgspec.Struct, frozen=True):
 
     in_flight: Annotated[int, _count("per worker", "Messages in flight.", most=1_000_000)] = 2_048
     in_flight_per_platform: Annotated[
-        int, _count("per worker", "Messages in flight from one platform.", most=1_000_000)
+        int, _count("per worker", "Messages in flight from one platform or node.", most=1_000_000)
     ] = 512
     in_flight_per_receiver: Annotated[
-        int, _count("per worker", "Messages in flight to one receiver.", most=1_000_000)
+        int, _count("per worker", "Messages in flight to one platform or node.", most=1_000_000)
     ] = 256
     buffered_bytes: Annotated[
         int, _count("bytes per worker", "Bodies of requests and answers held in memory, together.")

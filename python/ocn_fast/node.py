@@ -39,7 +39,7 @@ REMEMBERED = 4_096
 
 _NAMED_BY: dict[str, tuple[bytes, ...]] = {
     "token": (b"authorization",),
-    "sender": (b"ocpi-from-country-code", b"ocpi-from-party-id", b"signature-input"),
+    "sender": (b"ocpi-from-country-code", b"ocpi-from-party-id"),
     "receiver": (b"ocpi-to-country-code", b"ocpi-to-party-id"),
 }
 
