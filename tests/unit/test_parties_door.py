@@ -12,6 +12,7 @@ import pytest
 
 from ocn_fast import notary
 from ocn_fast.parties import objects, ocpi
+from ocn_fast.parties.book import Book
 from ocn_fast.parties.client import Client
 from ocn_fast.parties.cpo import Cpo
 from ocn_fast.parties.desk import Desk
@@ -47,7 +48,8 @@ class Place:
         }
         trust = Trust(listed, frozenset({operator}))
         journal = Journal(None, self.entries.append)
-        client = Client(CPO, state, signer, trust, journal)
+        book = Book(trust)
+        client = Client(CPO, state, signer, book, journal)
         role = Cpo(Desk(CPO, BASE, client, state, 0, 2))
         door = Door(
             base_url=BASE,
@@ -56,7 +58,7 @@ class Place:
             registration=Registration(Myself(CPO, "CPO", "CPO", f"{BASE}/ocpi/versions"), self.store, client),
             client=client,
             signer=signer,
-            trust=trust,
+            book=book,
             journal=journal,
             manners=manners or Manners(),
             control_key="control",

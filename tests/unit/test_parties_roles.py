@@ -13,6 +13,7 @@ import pytest
 
 from ocn_fast.errors import OcpiError
 from ocn_fast.parties import objects, ocpi
+from ocn_fast.parties.book import Book
 from ocn_fast.parties.client import Client
 from ocn_fast.parties.cpo import Cpo, cdr
 from ocn_fast.parties.desk import Desk
@@ -23,6 +24,7 @@ from ocn_fast.parties.ocpi import Party
 from ocn_fast.parties.process import line
 from ocn_fast.parties.signing import Listing, OwnKey, Seal, Trust, Untrusted
 from ocn_fast.parties.state import Endpoint, State, StateFile
+from ocn_fast.registry import rpc
 
 CPO, MSP = Party("DE", "CPO"), Party("DE", "MSP")
 NODE = "http://node.example"
@@ -49,7 +51,7 @@ def desk(party: Party) -> Desk:
     """A desk whose client is never used: these tests send nothing."""
     state = State(versions_url=f"{NODE}/ocpi/versions", token_c="c")
     signer = OwnKey(bytes(31) + b"\x07")
-    client = Client(party, state, signer, Trust(), Journal(None, lambda _: None))
+    client = Client(party, state, signer, Book(Trust()), Journal(None, lambda _: None))
     return Desk(party, "http://me.example", client, state, 0, 2)
 
 
@@ -248,6 +250,39 @@ def test_answers_of_the_hub_are_signed_by_our_operator_alone() -> None:
     for chain in (("0x0c",), ("0xc1",), ("0x0b", "0x0b")):
         with pytest.raises(Untrusted):
             TRUST.judge_hub(Seal(chain), CPO)
+
+
+class Pages(Book):
+    """A book whose next reading is given."""
+
+    def __init__(self, now: Trust, later: Trust) -> None:
+        super().__init__(now)
+        self._endpoint = rpc.Endpoint("http://127.0.0.1:1", 1, 1)
+        self._later = later
+        self.readings = 0
+
+    async def _read(self) -> None:
+        self.readings += 1
+        self._trust, self._read_at = self._later, self._read_at + 1
+
+
+def test_a_signer_who_is_unknown_has_the_registry_read_again() -> None:
+    async def story() -> None:
+        book = Pages(Trust({}, frozenset()), TRUST)
+        assert await asyncio.gather(*(book.judge(Seal(("0xc1",)), CPO) for _ in range(5))) == ["party"] * 5
+        assert book.readings == 1
+        assert await book.judge_hub(Seal(("0x0b",)), CPO) == "hub"
+        assert book.readings == 1
+        with pytest.raises(Untrusted):
+            await book.judge(Seal(("0xdd",)), CPO)
+        await book.close()
+
+    asyncio.run(story())
+
+
+def test_a_registry_in_a_file_is_read_once() -> None:
+    with pytest.raises(Untrusted):
+        asyncio.run(Book(TRUST).judge(Seal(("0xdd",)), CPO))
 
 
 # --- what is remembered ---

@@ -15,6 +15,7 @@ from ocn_fast.cli.output import leave, literal, print_line
 from ocn_fast.errors import ConfigError, OcnError
 
 if TYPE_CHECKING:
+    from ocn_fast.parties.book import Book
     from ocn_fast.parties.process import Mood
     from ocn_fast.parties.signing import Signer
 
@@ -53,6 +54,13 @@ def party(
     registry_signer: Annotated[
         list[str] | None, typer.Option(help="Address that may have signed the snapshot; repeatable.")
     ] = None,
+    registry_rpc: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Chain to read the registry from, and again for unknown signers."),
+    ] = None,
+    registry_contract: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The registry contract on that chain.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 0,
     public_url: Annotated[
@@ -87,14 +95,13 @@ def party(
     from ocn_fast.parties.door import Manners
     from ocn_fast.parties.ocpi import Party
     from ocn_fast.parties.process import Plan, run
-    from ocn_fast.parties.signing import Trust
 
     async def start() -> None:
         plan = Plan(
             kind=kind,
             party=Party.parse(party_id or f"DE/{kind.upper()}"),
             signer=await _signer(key_file, signer_url),
-            trust=Trust.read(registry, registry_signer or ()),
+            book=await _book(registry, registry_signer or [], registry_rpc, registry_contract),
             node=node,
             token_a=_token(token_file),
             host=host,
@@ -131,6 +138,18 @@ async def _signer(key_file: Path | None, signer_url: str | None) -> Signer:
     if signer_url is not None:
         return await Sidecar.connect(signer_url)
     return OwnKey(keyfiles.read_node_key(key_file) if key_file is not None else notary.new_key())
+
+
+async def _book(file: Path | None, signers: list[str], rpc: str | None, contract: str | None) -> Book:
+    from ocn_fast.parties.book import Book
+
+    if (rpc is None) != (contract is None):
+        raise ConfigError("--registry-rpc and --registry-contract belong together")
+    if rpc is None or contract is None:
+        return Book.of_file(file, signers)
+    if file is not None:
+        raise ConfigError("--registry and --registry-rpc exclude each other: only one registry can count")
+    return await Book.of_chain(rpc, contract)
 
 
 def _token(file: Path | None) -> str | None:

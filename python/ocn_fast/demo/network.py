@@ -298,12 +298,10 @@ class Network:
         entries = [await self._new_party(member) for member in self.cast.members]
         self._entries = {entry.party: entry for entry in entries}
         self.listed = await self.registry.add([node.entry for node in self.nodes.values()], entries)
-        *_, trust = await _together(
-            *(node.start(self.registry) for node in self.nodes.values()), self.registry.party_options()
-        )
+        await _together(*(node.start(self.registry) for node in self.nodes.values()))
         await _together(*(node.knows(len(self.nodes), len(entries)) for node in self.nodes.values()))
         present = [member for member in self.cast.members if member.present]
-        started = await _together(*(self._start_party(member, trust) for member in present))
+        started = await _together(*(self._start_party(member) for member in present))
         self.parties = {party.name: party for party in started}
 
     async def list_under(self, party: str, node: str) -> Listed:
@@ -340,7 +338,7 @@ class Network:
         write_private(file, key.hex().encode())
         return PartyEntry(member.party, role, notary.address_of(key), file, operator)
 
-    async def _start_party(self, member: Member, trust: Sequence[str]) -> PartyProcess:
+    async def _start_party(self, member: Member) -> PartyProcess:
         party, node = member.party, self.nodes[member.node]
         token = await node.token(party)
         home = self._home(party)
@@ -350,7 +348,8 @@ class Network:
             signer = ["--signer-url", self._cpo_signer]
         child = await self._processes.start(
             party, home, "party", member.kind, "--id", party, "--node", f"{node.url}/ocpi/versions",
-            "--token-file", "-", *signer, *trust, "--state-file", str(home / "state.json"),
+            "--token-file", "-", *signer, *self.registry.party_options(),
+            "--state-file", str(home / "state.json"),
             "--journal-file", str(home / "journal.jsonl"), "--ready-file", str(home / "ready.json"),
             "--delay", str(DELAY_S), "--page-limit", str(PAGE_LIMIT), *(without if party == CPO else []),
             stdin=token,

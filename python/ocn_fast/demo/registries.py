@@ -76,7 +76,7 @@ class Registry(Protocol):
         """What `ocn-fast serve` must be told to follow it."""
         ...
 
-    async def party_options(self) -> Sequence[str]:
+    def party_options(self) -> Sequence[str]:
         """What `ocn-fast party` must be told to know whose signatures count."""
         ...
 
@@ -122,7 +122,7 @@ class FileRegistry:
         signers = f"registry.file_signers={notary.address_of(self._key)}"
         return _settings(f"registry.file={self._file}", signers, f"registry.poll_s={POLL_S}")
 
-    async def party_options(self) -> Sequence[str]:
+    def party_options(self) -> Sequence[str]:
         return ("--registry", str(self._file), "--registry-signer", notary.address_of(self._key))
 
     async def close(self) -> None:
@@ -209,11 +209,9 @@ class ChainRegistry:
             "registry.confirmations=0", f"registry.poll_s={POLL_S}", f"registry.rpc_timeout_ms={TIMEOUT_MS}",
         )  # fmt: skip
 
-    async def party_options(self) -> Sequence[str]:
-        """An export of the chain, signed by the account that made the contracts."""
-        file = self._folder / "registry.snapshot"
-        await self._command("export", "--output", str(file), "--key-file", str(self.payer), *self._where())
-        return ("--registry", str(file), "--registry-signer", self._chain.accounts[0].address)
+    def party_options(self) -> Sequence[str]:
+        """They read the chain themselves."""
+        return ("--registry-rpc", self.url, "--registry-contract", self.contract)
 
     @property
     def payer(self) -> Path:

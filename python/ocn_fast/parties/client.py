@@ -16,9 +16,10 @@ import httpx
 from ocn_fast import notary
 from ocn_fast.errors import NotaryError, OcpiError
 from ocn_fast.parties import ocpi
+from ocn_fast.parties.book import Book
 from ocn_fast.parties.journal import Entry, Journal
 from ocn_fast.parties.ocpi import Envelope, Party
-from ocn_fast.parties.signing import Container, Signable, Signer, Trust
+from ocn_fast.parties.signing import Container, Signable, Signer
 from ocn_fast.parties.state import State, new_token
 
 ANSWER_BYTES = 16 * 1024 * 1024
@@ -52,11 +53,11 @@ class Exchange:
 class Client:
     """The outgoing side of one party."""
 
-    def __init__(self, party: Party, state: State, signer: Signer, trust: Trust, journal: Journal) -> None:
+    def __init__(self, party: Party, state: State, signer: Signer, book: Book, journal: Journal) -> None:
         self._party = party
         self._state = state
         self._signer = signer
-        self._trust = trust
+        self._book = book
         self._journal = journal
         # No proxies from the environment and no redirects: the token goes to the node and nowhere else.
         self.http = httpx.AsyncClient(
@@ -211,7 +212,9 @@ class Client:
             signed = Signable.of_response(headers.multi_items(), content)
             seal = await self._signer.verify(signature, signed)
             made_by_hub = "ocn-delivery" in headers
-            judged = self._trust.judge_hub(seal, self._party) if made_by_hub else self._trust.judge(seal, to)
+            judged = await (
+                self._book.judge_hub(seal, self._party) if made_by_hub else self._book.judge(seal, to)
+            )
             entry.verdict, entry.signer, entry.rewrites = "valid", judged, len(seal.chain) - 1
         except NotaryError as error:
             entry.verdict, entry.reason = "invalid", why(error)

@@ -26,11 +26,12 @@ from starlette.routing import Route
 from ocn_fast import notary
 from ocn_fast.errors import NotaryError, OcnError, OcpiError
 from ocn_fast.parties import ocpi
+from ocn_fast.parties.book import Book
 from ocn_fast.parties.client import Client, why
 from ocn_fast.parties.journal import Entry, Journal
 from ocn_fast.parties.ocpi import Object, Party
 from ocn_fast.parties.registration import Registration
-from ocn_fast.parties.signing import Container, Seal, Signable, Signer, Trust
+from ocn_fast.parties.signing import Container, Seal, Signable, Signer
 from ocn_fast.parties.state import StateFile
 
 BODY_BYTES = 8 * 1024 * 1024
@@ -102,7 +103,7 @@ class Door:
         registration: Registration,
         client: Client,
         signer: Signer,
-        trust: Trust,
+        book: Book,
         journal: Journal,
         manners: Manners,
         control_key: str,
@@ -113,7 +114,7 @@ class Door:
         self._registration = registration
         self._client = client
         self._signer = signer
-        self._trust = trust
+        self._book = book
         self._journal = journal
         self._manners = manners
         self._control_key = control_key
@@ -261,7 +262,7 @@ class Door:
         try:
             signed = Signable.of_request(request.headers.items(), query, body)
             seal = await self._signer.verify(signature, signed)
-            entry.signer = self._trust.judge(seal, sender)
+            entry.signer = await self._book.judge(seal, sender)
         except NotaryError as error:
             entry.verdict, entry.reason = "invalid", why(error)
             raise OcpiError(200, ocpi.INVALID, f"Invalid signature: {entry.reason}") from None

@@ -22,6 +22,7 @@ from granian.server.embed import Server
 from ocn_fast.errors import ConfigError
 from ocn_fast.listening import accepting, reserve, write_private
 from ocn_fast.parties import ocpi
+from ocn_fast.parties.book import Book
 from ocn_fast.parties.client import Client
 from ocn_fast.parties.cpo import Cpo
 from ocn_fast.parties.desk import Desk
@@ -30,7 +31,7 @@ from ocn_fast.parties.journal import Entry, Journal
 from ocn_fast.parties.msp import Msp
 from ocn_fast.parties.ocpi import Party
 from ocn_fast.parties.registration import Myself, Registration
-from ocn_fast.parties.signing import Signer, Trust
+from ocn_fast.parties.signing import Signer
 from ocn_fast.parties.state import StateFile, new_token
 
 _ROLES: dict[str, type[Cpo] | type[Msp]] = {"cpo": Cpo, "msp": Msp}
@@ -61,7 +62,7 @@ class Plan:
     kind: str
     party: Party
     signer: Signer
-    trust: Trust
+    book: Book
     node: str | None = None
     """Versions URL of the node."""
     token_a: str | None = None
@@ -84,7 +85,7 @@ async def run(plan: Plan, show: Show) -> None:
         base = (plan.public_url or f"http://{plan.host}:{port}").rstrip("/")
         store = StateFile(plan.state_file)
         journal = Journal(plan.journal_file, lambda entry: show(line(entry), mood(entry)))
-        client = Client(plan.party, store.state, plan.signer, plan.trust, journal)
+        client = Client(plan.party, store.state, plan.signer, plan.book, journal)
         desk = Desk(plan.party, base, client, store.state, plan.delay, plan.page_limit)
         role: Role = _ROLES[plan.kind](desk, plan.without)
         name = f"{plan.kind.upper()} {plan.party}"
@@ -98,7 +99,7 @@ async def run(plan: Plan, show: Show) -> None:
             registration=registration,
             client=client,
             signer=plan.signer,
-            trust=plan.trust,
+            book=plan.book,
             journal=journal,
             manners=plan.manners,
             control_key=control_key,
@@ -134,6 +135,7 @@ async def run(plan: Plan, show: Show) -> None:
             await serving
             await client.close()
             await plan.signer.close()
+            await plan.book.close()
             journal.close()
 
 

@@ -194,7 +194,11 @@ class Trust:
         """
         if file is None:
             return cls()
-        content = snapshot.read(file, signers=signers or None).snapshot
+        return cls.of(snapshot.read(file, signers=signers or None).snapshot)
+
+    @classmethod
+    def of(cls, content: snapshot.Snapshot) -> Trust:
+        """As a registry lists them."""
         listings = {
             Party.of(one.country_code, one.party_id): Listing(one.address.lower(), one.operator.lower())
             for one in content.parties
