@@ -18,10 +18,6 @@ LATER = {
     "A91": "needs a second node",
     "A93": "needs a second node",
     "A95": "needs a second node",
-    "A103": "needs a chain",
-    "A104": "needs a chain",
-    "A107": "needs a chain",
-    "F21": "needs a chain",
 }
 
 

@@ -26,7 +26,7 @@ import orjson
 
 from ocn_fast import figures, logs
 from ocn_fast.config import Registry
-from ocn_fast.errors import RpcError
+from ocn_fast.errors import RpcError, StoreError
 from ocn_fast.registry import records, rpc
 from ocn_fast.registry.chain import Chain
 from ocn_fast.registry.events import Events, Found
@@ -95,8 +95,10 @@ class _Next:
     ring: dict[int, _Read]
     held: tuple[Key, ...] = ()
     genesis: str | None = None
-    whole: bool = False
-    """It was read whole: at the start, after a deep reorganisation, for comparison."""
+    full: bool = False
+    """Everything was read: at the start, after a deep reorganisation, for comparison."""
+    replaces: bool = False
+    """What was there before is of no use: it is written anew."""
     missing: tuple[Key, ...] = ()
     """Records of a whole reading's lists that had been there and are not: lists never shrink."""
     again: tuple[Key, ...] = ()
@@ -167,10 +169,16 @@ class Mirror:
                 await self._look_through(endpoint, lease, anew=anew)
             except RpcError as error:
                 self._failed(endpoint, error)
+            except StoreError:
+                raise
             except Braked as braked:
                 self.endpoints.succeeded(endpoint)
                 self._say("brake", str(braked))
                 return
+            except Exception:  # noqa: BLE001
+                # Whatever an endpoint may think up: it must not end the keeper, and with it the node.
+                logs.get().exception("the mirror failed at an answer; the next endpoint is asked")
+                self._failed(endpoint, RpcError("form", f"{endpoint.name} made the mirror fail"))
             else:
                 self.endpoints.succeeded(endpoint)
                 self._state = _replace(self._state, error="")
@@ -318,14 +326,23 @@ class Mirror:
         self._state = _replace(self._state, full_readings=self._state.full_readings + 1)
         ring = {to.number: _Read(to.hash, (), ())}
         if base is None:
-            return _Next(to, found, ring, genesis=genesis, whole=True)
+            return _Next(to, found, ring, genesis=genesis, full=True, replaces=True)
         missing = tuple(key for key in base.records if key[0] in ("operator", "party") and key not in found)
         waiting = await self._not_agreed(endpoint, to, base.records, found)
         for key in waiting:
             found[key] = base.records[key]
         if (to.number, to.hash) == (base.cursor.block, base.cursor.block_hash):
             self._compared(base.records, found)
-        return _Next(to, found, ring, tuple(waiting), genesis, whole=True, missing=missing)
+        return _Next(
+            to,
+            found,
+            ring,
+            tuple(waiting),
+            genesis,
+            full=True,
+            replaces=not _same_order(base.records, found),
+            missing=missing,
+        )
 
     async def _overlay(self, endpoint: Endpoint, head: Block, found: _Next) -> Records:
         """What has vanished between the confirmed block and the head: blank records."""
@@ -395,7 +412,7 @@ class Mirror:
                 written=applied.written,
                 removed=applied.removed,
                 number=applied.number,
-                whole=found.whole,
+                full=found.full,
             )
 
     def _convert(self, block: Block, shown: Records) -> tuple[Snapshot, tuple[Warned, ...]]:
@@ -412,7 +429,7 @@ class Mirror:
 
     def _cursor(self, found: _Next) -> Cursor:
         base = self._base
-        compared_at = time.time_ns() // 1_000_000 if found.whole or base is None else base.cursor.compared_at
+        compared_at = time.time_ns() // 1_000_000 if found.full or base is None else base.cursor.compared_at
         return Cursor(
             self._source,
             found.block.number,
@@ -617,6 +634,16 @@ def _other(before: Record | None, after: Record | None) -> bool:
     return before != after and not (records.is_blank(before) and records.is_blank(after))
 
 
+def _same_order(before: Mapping[Key, Record], after: Mapping[Key, Record]) -> bool:
+    """Whether the parties that both know come in the same order, new ones after them."""
+
+    def parties(records: Mapping[Key, Record]) -> list[Key]:
+        return [key for key in records if key[0] == "party"]
+
+    known = [key for key in parties(before) if key in after]
+    return parties(after)[: len(known)] == known
+
+
 def _blocks_read(found: Found, new: Iterable[Key]) -> dict[int, _Read]:
     """The blocks of a range for the ring: each certain one with the events up to it."""
     left = dict.fromkeys(new)
@@ -638,10 +665,9 @@ def _trimmed(ring: Mapping[int, _Read], newest: int) -> dict[int, _Read]:
 
 
 def _progress(base: _Base | None, found: _Next, cursor: Cursor) -> Progress:
-    """What is to be written: everything after a full reading, else what is new or other or gone."""
-    whole = base is None or found.whole
-    before: Mapping[Key, Record] = {} if base is None or whole else base.records
-    places = dict(base.positions) if base is not None and not whole else {}
+    """What is to be written: what is new or other or gone; everything, if nothing before is of use."""
+    before: Mapping[Key, Record] = {} if base is None or found.replaces else base.records
+    places = {} if base is None or found.replaces else dict(base.positions)
     following = max(places.values(), default=-1) + 1
     for key in found.again:
         places.pop(key, None)
@@ -658,14 +684,14 @@ def _progress(base: _Base | None, found: _Next, cursor: Cursor) -> Progress:
     ring = _trimmed(found.ring, found.block.number)
     fresh = [number for number in ring if old_ring.get(number) != ring[number]]
     gone = [number for number in old_ring if number not in found.ring]
-    since = 0 if whole else min([*fresh, *gone], default=found.block.number + 1)
+    since = 0 if found.replaces else min([*fresh, *gone], default=found.block.number + 1)
     return Progress(
         cursor,
         [RingBlock(number, read.hash, _keys_to(read)) for number, read in ring.items() if number >= since],
         since,
         found.block.number - RING_BLOCKS + 1,
         changes,
-        whole,
+        base is None or found.replaces,
     )
 
 

@@ -321,7 +321,7 @@ class Reader:
             return await self._part(wanted)
         try:
             (results,) = decode(_AGGREGATE3_OUTPUT, rpc.data(_good(answer)))
-        except (DecodingError, OverflowError):
+        except (DecodingError, OverflowError, ValueError):
             raise RpcError("form", f"{self._endpoint.name} gave no answer of Multicall3") from None
         if len(results) != len(wanted):
             raise RpcError("form", f"{self._endpoint.name} gave no answer of Multicall3")

@@ -37,9 +37,13 @@ _BATCH_REFUSALS = (400, 404, 405, 413, 415, 422, 501)
 _REVERT_WORDS = ("revert", "invalid opcode", "out of gas", "vm execution", "invalidfeopcode", "evm error")
 _REVERT_CODE = 3
 BLOOM_BYTES = 256
+_MESSAGE_CHARS = 4_096
 _TEXT_CHARS = 200
 _SECRET_CHARS = 8
 _QUANTITY_CHARS = 66
+_NUMBER_MOST = 2**53
+_TIME_MOST = 253_402_300_799
+"""The end of the year 9999, which is as far as times are written."""
 _BACK_OFF_S = 1.0
 _BACK_OFF_MOST_S = 60.0
 _SHUNNED_S = 60.0
@@ -211,7 +215,10 @@ class Endpoint:
 
     def _text(self, text: Any) -> str:
         """An endpoint's own words, fit for a log: short, plain, and without the secrets of its URL."""
-        plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in str(text))
+        if not isinstance(text, str):
+            return "an error without a text"
+        text = text[:_MESSAGE_CHARS]
+        plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
         for secret in self._secrets:
             plain = plain.replace(secret, "…")
         return plain[:_TEXT_CHARS]
@@ -260,11 +267,14 @@ def block(value: Any) -> Block:
         raise value
     if not isinstance(value, dict):
         raise RpcError("form", "not a block")
+    number, moment = quantity(value.get("number")), quantity(value.get("timestamp"))
+    if number > _NUMBER_MOST or moment > _TIME_MOST:
+        raise RpcError("form", "not a block: its number or its time is none")
     return Block(
-        quantity(value.get("number")),
+        number,
         "0x" + data(value.get("hash"), 32).hex(),
         "0x" + data(value.get("parentHash"), 32).hex(),
-        quantity(value.get("timestamp")),
+        moment,
         b"" if value.get("logsBloom") is None else data(value["logsBloom"], BLOOM_BYTES),
     )
 

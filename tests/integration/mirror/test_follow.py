@@ -16,7 +16,7 @@ from .world import Life, World, account
 
 
 @pytest.mark.parametrize("kind", ["ours", "v1"])
-def test_REG63_I16_increments_lead_where_a_later_snapshot_does(
+def test_I16_REG63_increments_lead_where_a_later_snapshot_does(
     make_world: Callable[..., World], folder: Path, kind: str
 ) -> None:
     world = make_world(kind)
@@ -95,7 +95,7 @@ def test_REG65_domains_and_nodes_change_for_all_their_parties_at_once(world: Wor
 
 
 @pytest.mark.parametrize("kind", ["ours", "v1"])
-def test_REG66_A111_an_id_that_was_left_is_nobodys(
+def test_A111_REG66_an_id_that_was_left_is_nobodys(
     make_world: Callable[..., World], folder: Path, kind: str
 ) -> None:
     world = make_world(kind)
@@ -140,7 +140,7 @@ def test_REG67_ids_in_small_letters_are_the_same_ids(
     run(story())
 
 
-def test_REG64_A107_the_zero_address_of_the_old_contracts_is_nobody(
+def test_A107_REG64_the_zero_address_of_the_old_contracts_is_nobody(
     make_world: Callable[..., World], folder: Path
 ) -> None:
     world = make_world("v1")
@@ -288,7 +288,7 @@ def test_A102_vanishing_counts_at_the_head_and_moving_after_the_confirmations(
 
 
 @pytest.mark.parametrize("depth", [1, 5, 200, 300])
-def test_REG70_F23_after_a_reorganisation_the_table_is_that_of_the_new_chain(
+def test_F23_REG70_after_a_reorganisation_the_table_is_that_of_the_new_chain(
     world: World, folder: Path, depth: int
 ) -> None:
     life = Life(world, seed=depth)
@@ -365,7 +365,7 @@ def test_REG70_a_log_that_is_taken_back_and_never_comes_again(world: World, fold
     run(story())
 
 
-def test_REG72_F24_a_restart_needs_no_chain_and_then_catches_up(world: World, folder: Path) -> None:
+def test_F24_REG72_a_restart_needs_no_chain_and_then_catches_up(world: World, folder: Path) -> None:
     listed(world)
 
     async def story() -> None:

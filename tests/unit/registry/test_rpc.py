@@ -106,6 +106,7 @@ def fault_of(serve: Serve, *, batch: bool = False) -> RpcError:
         (text(b'{"jsonrpc":"2.0","id":"1","result":1}'), "form"),
         (text(b'{"jsonrpc":"2.0","id":1,"error":"no"}'), "form"),
         (text(b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no"}}'), "refused"),
+        (text(b'{"id":1,"error":{"code":1,"message":' + b"[" * 900 + b"]" * 900 + b"}}"), "refused"),
         (text(b'{"jsonrpc":"2.0","id":1,"error":{"code":3,"message":"no","data":"0x08c379a0"}}'), "reverted"),
         (
             text(b'{"jsonrpc":"2.0","id":1,"error":{"code":-32015,"message":"VM execution error."}}'),
@@ -199,6 +200,18 @@ def test_urls_are_shown_without_their_secrets() -> None:
 def test_A105_what_is_no_number_is_refused(value: object) -> None:
     with pytest.raises(RpcError):
         rpc.quantity(value)
+
+
+@pytest.mark.parametrize("field", ["number", "timestamp", "hash", "parentHash", "logsBloom"])
+@pytest.mark.parametrize("value", [None, 1, "0x", "0x" + "f" * 62, "0x" + "f" * 66, [[]]])
+def test_A105_what_is_no_block_is_refused(field: str, value: object) -> None:
+    good = {"number": "0x1", "timestamp": "0x2", "hash": "0x" + "a" * 64, "parentHash": "0x" + "b" * 64}
+    assert rpc.block(good) == rpc.Block(1, good["hash"], good["parentHash"], 2)
+    if field == "logsBloom" and value is None:
+        # Not every endpoint gives it.
+        return
+    with pytest.raises(RpcError):
+        rpc.block(good | {field: value})
 
 
 @pytest.mark.parametrize("value", [None, 1, "", "00", "0x0", "0x0g", "0x00 00", "0x 00", ["0x"]])

@@ -51,7 +51,7 @@ def ids(snapshot: Snapshot) -> dict[str, str]:
     return {f"{party.country_code}/{party.party_id}": party.address for party in snapshot.parties}
 
 
-def test_REG64_A107_zero_addresses_and_what_has_left_are_ignored() -> None:
+def test_A107_REG64_zero_addresses_and_what_has_left_are_ignored() -> None:
     snapshot, warnings = converted(
         RawParty(ZERO_ADDRESS, b"DE", b"ZER", (0,), (), (), OPERATOR),
         party(10, b"\0\0", b"\0\0\0", ZERO_ADDRESS, roles=()),
@@ -74,7 +74,7 @@ def test_REG65_a_party_of_an_operator_that_left_stays_without_a_route() -> None:
     assert not warnings
 
 
-def test_REG67_A72_ids_are_found_in_any_case_and_conflicts_go_to_capitals_then_age() -> None:
+def test_A72_REG67_ids_are_found_in_any_case_and_conflicts_go_to_capitals_then_age() -> None:
     lower, upper, mixed = party(10, b"de", b"abc"), party(11, b"DE", b"ABC"), party(12, b"De", b"AbC")
     for order in ((lower, mixed, upper), (upper, lower, mixed), (mixed, upper, lower)):
         snapshot, warnings = converted(*order)
@@ -100,14 +100,14 @@ def test_REG67_A72_ids_are_found_in_any_case_and_conflicts_go_to_capitals_then_a
         (b"DE", b"A\xff\xff"),
     ],
 )
-def test_REG74_A109_an_impossible_id_is_counted_and_left_out(country_code: bytes, party_id: bytes) -> None:
+def test_A109_REG74_an_impossible_id_is_counted_and_left_out(country_code: bytes, party_id: bytes) -> None:
     snapshot, warnings = converted(party(10, country_code, party_id), party(11, b"NL", b"XYZ"))
     assert ids(snapshot) == {"NL/XYZ": address(11)}
     assert warnings["party with an impossible id left out"].count == 1
     assert str(warnings["party with an impossible id left out"]).isprintable()
 
 
-def test_REG74_A109_numbers_of_a_newer_contract_keep_their_number() -> None:
+def test_A109_REG74_numbers_of_a_newer_contract_keep_their_number() -> None:
     record = party(10, b"DE", b"ABC", roles=(1, 200, 1), modules_sender=(3, 9), modules_receiver=(6,))
     snapshot, warnings = converted(record)
     assert snapshot.parties[0].roles == ("EMSP", "UNKNOWN_200")
@@ -139,7 +139,7 @@ def test_REG74_A109_numbers_of_a_newer_contract_keep_their_number() -> None:
         b"x" * 1_000_000,
     ],
 )
-def test_REG74_A106_a_domain_that_leads_nowhere_makes_its_parties_unroutable(domain: bytes) -> None:
+def test_A106_REG74_a_domain_that_leads_nowhere_makes_its_parties_unroutable(domain: bytes) -> None:
     snapshot, warnings = converted(
         party(10, b"DE", b"ABC", OTHER), operators={OPERATOR: b"https://a.example", OTHER: domain}
     )
