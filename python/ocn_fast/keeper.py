@@ -177,9 +177,11 @@ async def prepare(settings: Settings) -> None:
     duty = Duty(database)
     try:
         await duty.renew()
+        if duty.lease is None:
+            logs.get().warning("another keeper writes the registry of this database")
         if settings.registry.on_chain:
             await _prepare_chain(settings, database, duty)
-        elif settings.registry.file is not None:
+        elif settings.registry.file is not None and duty.lease is not None:
             await RegistryFile(settings, database).load(duty.lease)
     except OlderRegistry as error:
         # Not the fault of this start: what is held is newer, and serves.

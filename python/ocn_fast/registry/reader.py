@@ -17,7 +17,7 @@ from eth_abi.exceptions import DecodingError
 
 from ocn_fast.errors import RpcError
 from ocn_fast.registry import rpc, views
-from ocn_fast.registry.rpc import Block, Call, Endpoint
+from ocn_fast.registry.rpc import BATCH, Block, Call, Endpoint
 from ocn_fast.registry.rules import Reading, Warned, domain_text, to_snapshot
 from ocn_fast.registry.snapshot import MAX_PARTIES, ZERO_ADDRESS
 from ocn_fast.registry.views import RawParty, RawService
@@ -33,7 +33,6 @@ __all__ = [
     "to_snapshot",
 ]
 
-BATCH = 200
 BATCHES_AT_ONCE = 4
 MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
 _AGGREGATE3 = "0x82ad56cb"

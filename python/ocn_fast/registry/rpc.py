@@ -28,6 +28,7 @@ from ocn_fast.errors import ConfigError, RpcError
 Call: TypeAlias = tuple[str, Sequence[Any]]
 """A method and its parameters."""
 
+BATCH = 200
 SINGLES_AT_ONCE = 16
 """Calls at once where an endpoint takes no batches."""
 
@@ -65,11 +66,11 @@ class Block(NamedTuple):
 class Endpoint:
     """One JSON-RPC server. `requests` counts HTTP requests; `batch_size` falls when batches are refused."""
 
-    def __init__(self, url: str, timeout_ms: int, max_bytes: int) -> None:
+    def __init__(self, url: str, timeout_ms: int, max_bytes: int, batch_size: int = BATCH) -> None:
         """`timeout_ms` bounds a whole request, `max_bytes` its answer. Raises ConfigError for a bad URL."""
         self.name = shown(url)
         self.requests = 0
-        self.batch_size = 1_000_000
+        self.batch_size = batch_size
         self.by_hash = True
         """Whether it takes a block's hash for the block of a call; until it has refused one."""
         self._url = url
