@@ -25,7 +25,7 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.python
-	$(MATURIN) develop --release --locked --extras test,check
+	$(MATURIN) develop --release --locked --extras chain,test,check
 	@touch $@ $(VENV)/.built
 
 $(VENV)/.built: $(RUST_SOURCES) | $(VENV)/.installed
@@ -33,7 +33,7 @@ $(VENV)/.built: $(RUST_SOURCES) | $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.installed
-	$(MATURIN) develop --release --locked --extras test,check,bench
+	$(MATURIN) develop --release --locked --extras chain,test,check,bench
 	@touch $@
 
 setup: $(VENV)/.installed  ## Makes .venv with all tools in it.
