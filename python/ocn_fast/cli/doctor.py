@@ -13,13 +13,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from ocn_fast import keyfiles, supervisor
+from ocn_fast import keyfiles
 from ocn_fast.cli import options
 from ocn_fast.cli.config import described
 from ocn_fast.cli.output import Json, print_json, print_line, print_table
 from ocn_fast.config import Registry, Settings
 from ocn_fast.errors import OcnError, RegistryFileError
-from ocn_fast.registry import chain as chains
 from ocn_fast.registry import snapshot as snapshots
 
 Verdict = Literal["ok", "warning", "wrong"]
@@ -109,6 +108,8 @@ def _admin_key(settings: Settings) -> Finding:
 
 
 def _certificates(settings: Settings) -> Finding:
+    from ocn_fast import supervisor  # here, so that no other command loads a server
+
     supervisor.check_certificates(settings)
     tls = settings.http.tls_cert_file is not None
     return Finding("certificates", "ok", "the node speaks TLS" if tls else "TLS is left to a proxy")
@@ -137,6 +138,8 @@ def _clock() -> Finding:
 
 def _chain(registry: Registry) -> Finding:
     """What the settings name. Whether it is there `serve` finds out."""
+    from ocn_fast.registry import chain as chains  # here, as what reads chains takes its time to load
+
     chain = chains.chain_of(registry)
     names = ", ".join(endpoint.name for endpoint in chains.endpoints_of(registry, chain).all)
     return Finding("registry", "ok", f"contract {chain.contract} on chain {chain.chain_id}, through {names}")

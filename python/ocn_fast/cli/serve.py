@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from ocn_fast import supervisor
 from ocn_fast.cli import options
 
 
@@ -30,6 +29,8 @@ def serve(
     more: options.Set = None,
 ) -> None:
     """Runs the node until it is told to stop (SIGTERM, Ctrl-C)."""
+    from ocn_fast import supervisor  # here, so that no other command loads a server
+
     flags = options.flags(
         more,
         http__host=host,
