@@ -7,7 +7,6 @@ from typing import Protocol, Self
 
 import msgspec
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -36,6 +35,8 @@ class Row(msgspec.Struct):
 
 _COLUMNS = ("step", "from", "to", "via", "module", "status", "signature at the receiver", "ms")
 _WIDTHS = (28, 6, 6, 3, 16, 8, 40)
+_VERDICT = _COLUMNS.index("signature at the receiver")
+_MS_WIDTH, _GAP, _NARROWEST = 8, 2, 24
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -100,39 +101,43 @@ class JsonPrinter(PlainPrinter):
 
 
 class LivePrinter:
-    """A table that grows on a terminal."""
+    """A table on a terminal, line by line as it comes: it may become longer than the screen."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._problems: list[str] = []
-        self._table = Table(title="Real parties, checked at both ends", title_style="bold")
-        for column in _COLUMNS:
-            self._table.add_column(column, justify="right" if column == "ms" else "left", overflow="fold")
-        self._live = Live(self._table, console=console, vertical_overflow="visible")
+        others = sum(_WIDTHS) - _WIDTHS[_VERDICT] + _GAP * len(_COLUMNS) + _MS_WIDTH
+        verdict = max(console.width - others, _NARROWEST)
+        self._widths = [*_WIDTHS[:_VERDICT], verdict, _MS_WIDTH]
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        self._line(_COLUMNS, "bold")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        """Nothing is held open."""
 
     def note(self, text: str) -> None:
         # Texts may quote what a process printed: never as markup.
         self._console.print(Text(text, style="dim"))
 
     def add(self, row: Row) -> None:
-        style = "" if row.ok else "bold red"
-        self._table.add_row(*(Text(cell) for cell in _cells(row)), style=style)
+        self._line(_cells(row), "" if row.ok else "bold red")
         self._problems += row.problems
-        self._live.refresh()
 
     def end(self, ok: bool, summary: str) -> None:
         for problem in self._problems:
             self._console.print(Text(f"  {problem}", style="red"))
         self._console.print(Text(summary, style="bold green" if ok else "bold red"))
+
+    def _line(self, cells: tuple[str, ...], style: str) -> None:
+        line = Table.grid(padding=(0, _GAP, 0, 0))
+        for name, width in zip(_COLUMNS, self._widths, strict=True):
+            line.add_column(width=width, justify="right" if name == "ms" else "left", overflow="fold")
+        line.add_row(*(Text(cell) for cell in cells), style=style)
+        self._console.print(line)
 
 
 def printer(json: bool) -> Printer:
