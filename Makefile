@@ -85,7 +85,7 @@ wheel-demo: wheel  ## Runs the demo from the wheel, in a new environment without
 	rm -rf target/wheel-demo
 	$(PYTHON) -m venv target/wheel-demo
 	target/wheel-demo/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls -t dist/*.whl | head -1)[chain]"
-	PATH=$(CURDIR)/target/wheel-demo/bin target/wheel-demo/bin/ocn-fast demo
+	PATH=$(CURDIR)/target/wheel-demo/bin target/wheel-demo/bin/ocn-fast demo --two-nodes
 
 clean:  ## Removes everything that was built or installed here.
 	rm -rf $(VENV) target dist tests/interop/node_modules deploy/contracts/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

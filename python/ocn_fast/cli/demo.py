@@ -25,8 +25,11 @@ def demo(
         typer.Option(help="URL where the CPO signs and verifies, instead of with our own library."),
     ] = None,
     one_node: Annotated[
-        bool, typer.Option("--one-node", help="Without chain and second node, as without ocn-fast[chain].")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--one-node/--two-nodes", help="Without chain and second node; default: two, if there is a chain."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Let real parties roam over two nodes that find each other on a chain.
@@ -40,9 +43,11 @@ def demo(
     from ocn_fast.demo.table import printer
 
     # A signer of another program signs messages; it could not list its party on a chain.
-    two_nodes = not one_node and cpo_signer is None and ChainRegistry.available()
-    if sabotage is not None and sabotage.needs_nodes and not two_nodes:
-        raise ConfigError(f"{sabotage} needs two nodes, and so the extra: {_EXTRA}")
+    possible = cpo_signer is None and ChainRegistry.available()
+    two_nodes = possible and not one_node
+    needed = one_node is False or (sabotage is not None and sabotage.needs_nodes)
+    if needed and not two_nodes:
+        raise ConfigError(f"that takes two nodes: not --one-node, no --cpo-signer, and the extra: {_EXTRA}")
     cast = TWO_NODES if two_nodes else ONE_NODE
     try:
         ok = asyncio.run(run(printer(json), cast, sabotage=sabotage, keep=keep, cpo_signer=cpo_signer))
