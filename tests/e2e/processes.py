@@ -77,9 +77,17 @@ class Running:
     def keeper(self) -> int | None:
         """The process id of the keeper, while it runs."""
         for child in children(self.process.pid):
-            if b"ocn_fast.keeper" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if b"ocn_fast.keeper" in command_of(child):
                 return child
         return None
+
+
+def command_of(process: int) -> bytes:
+    """The command line of a process; empty if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def make_node(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from peers import Network, Talk, answer, network
-from processes import children, until
+from processes import children, command_of, until
 
 CORRELATION = re.compile(rb"(?i)^x-correlation-id: *([^\r\n]+)", re.MULTILINE)
 
@@ -55,7 +55,7 @@ def workers(net: Network) -> set[int]:
     return {
         child
         for child in children(net.node.process.pid)
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"spawn_main" in command_of(child)
     }
 
 
