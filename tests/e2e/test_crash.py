@@ -52,11 +52,7 @@ class Message(threading.Thread):
 
 def workers(net: Network) -> set[int]:
     """The process ids of the workers: the children that hold the listening socket and are no keeper."""
-    return {
-        child
-        for child in children(net.node.process.pid)
-        if b"spawn_main" in command_of(child)
-    }
+    return {child for child in children(net.node.process.pid) if b"spawn_main" in command_of(child)}
 
 
 def calls(worker: int, port: int) -> int:
