@@ -119,9 +119,12 @@ class NodeService:
         """See `_native.Node.unavailable`."""
         return self._native.unavailable(scope)
 
-    async def refresh(self, what: Literal["token", "sender", "receiver"], scope: dict[str, Any]) -> bool:
+    async def refresh(
+        self, what: Literal["token", "sender", "receiver"], scope: dict[str, Any], seen: int
+    ) -> bool:
         """Whether a message that was refused for an unknown token, sender or receiver should be tried again:
-        the table was behind and no longer is.
+        the table was behind and no longer is. `seen` is the change that it had before the message was judged:
+        it may have been brought up to date since, by another look.
 
         Raises StoreUnavailable where it cannot be known: what may exist is never called unknown.
         """
@@ -130,10 +133,9 @@ class NodeService:
         if not self._unknown.may_look(key):
             if self._table.age() > CURRENT_S:
                 raise StoreUnavailable("the table could not be compared with the store")
-            return False
-        before = self._table.number
+            return self._table.number != seen
         await self._table.check()
-        if self._table.number != before:
+        if self._table.number != seen:
             return True
         self._unknown.remember(key)
         return False

@@ -33,10 +33,11 @@ class RelayDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One message. Where a newer table could change the verdict, it is fetched and the message tried
         again."""
+        seen = self._node.change_number()
         reply, body = await self._relay(scope, receive, None)
         if reply.stale is not None:
             try:
-                if await self._node.refresh(reply.stale, scope):
+                if await self._node.refresh(reply.stale, scope, seen):
                     reply, _ = await self._relay(scope, receive, body)
             except StoreError:
                 # Nobody may be called unknown on the word of a table that cannot be checked.

@@ -111,7 +111,7 @@ async def start_node(make_settings: Callable[..., Settings]) -> AsyncIterator[St
             context = app.cold.state.context
             await context.store.apply_registry(_registry(settings, context.node.address))
             # The look at the store that a message to an unknown party would cause.
-            await context.node.refresh("receiver", {"headers": []})
+            await context.node.refresh("receiver", {"headers": []}, 0)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
             await stack.enter_async_context(client)

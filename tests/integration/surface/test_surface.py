@@ -167,6 +167,21 @@ async def test_strangers_cannot_buy_sql(start_node: StartNode) -> None:
     assert node.context.store.statements()["other"] - before <= 5 * cost
 
 
+async def test_a_message_is_judged_again_if_the_table_was_brought_up_to_date_meanwhile(
+    start_node: StartNode, peer: Peer
+) -> None:
+    """The other look may come between the refusal and the question whether it stands."""
+    node = await start_node()
+    seen = node.context.node.change_number()
+    await node.register(peer, CPO)
+    scope = {"headers": [(b"ocpi-to-country-code", b"DE"), (b"ocpi-to-party-id", b"CPO")]}
+    assert await node.context.node.refresh("receiver", scope, seen), "it looked itself"
+    now = node.context.node.change_number()
+    assert now > seen
+    assert await node.context.node.refresh("receiver", scope, seen), "somebody else had looked"
+    assert not await node.context.node.refresh("receiver", scope, now), "nothing is newer"
+
+
 async def test_A119_what_the_operator_sees_of_a_platform_is_no_secret(node: Node, peer: Peer) -> None:
     token = await node.token_a(CPO)
     answer = await node.call("POST", CREDENTIALS, token, peer.credentials(CPO))
