@@ -101,6 +101,13 @@ class Talk:
 
 
 Script = Callable[[Talk], None]
+PATIENCE_S = 10.0
+_UNHEARD = (1, 4)
+"""States of TCP in which the other system does not know yet that we have closed: ESTABLISHED, FIN_WAIT1."""
+
+
+def _is_heard(connection: socket.socket) -> bool:
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] not in _UNHEARD
 
 
 class Peer:
@@ -198,12 +205,20 @@ class Peer:
         with self._lock:
             self._script = script
             self.received = []
-            self._hang_up()
+            ended = self._hang_up()
+        # A request written before the other side could know would be lost without anybody having read it.
+        for handle in ended:
+            with handle:
+                until(lambda handle=handle: _is_heard(handle), PATIENCE_S, "the end of a connection")
 
-    def _hang_up(self) -> None:
+    def _hang_up(self) -> list[socket.socket]:
+        """Ends all connections; returns handles of them, to be closed, that show when the others know."""
+        ended = []
         for connection in self._connections:
             with suppress(OSError):
+                ended.append(socket.socket(fileno=os.dup(connection.fileno())))
                 connection.shutdown(socket.SHUT_RDWR)
+        return ended
 
     @contextmanager
     def gone(self) -> Iterator[None]:
@@ -240,7 +255,8 @@ class Peer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
-            self._hang_up()
+            for handle in self._hang_up():
+                handle.close()
 
 
 def _connects(waiting: list[socket.socket], port: int) -> bool:

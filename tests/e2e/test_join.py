@@ -297,7 +297,9 @@ def test_a_party_of_ours_joins_a_running_node_and_is_connected(world: World, joi
             process.terminate()
             process.wait(30)
         first = json.JSONDecoder().raw_decode((world.folder / "out").read_text())[0]
-        assert states(first) == {
+        # The node may have heard of the listing before it was asked.
+        assert states(first).pop("known") in ("done", "there")
+        assert states(first) | {"known": "done"} == {
             "key": "done",
             "node": "there",
             "list": "done",

@@ -73,7 +73,7 @@ def test_a_restarted_party_goes_on_under_its_new_address(tmp_path: Path) -> None
                 assert after.own_url == ready.versions_url
                 assert after.token_c not in (None, before.token_c), "a renewal changes the tokens"
                 # A worker learns of the change with its next look at the database.
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     while True:
                         _, tariffs = await msp.do("tariffs", to=CPO)
                         if tariffs == ["ENERGY", "PARKING"]:
