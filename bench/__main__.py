@@ -1,8 +1,9 @@
-"""`python -m bench`: correctness first, then the figures, as tables and as one JSON file."""
+"""`python -m bench`: correctness first, then the figures, as tables and as one JSON file, beside the goals."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,41 +11,51 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import crossing, registry, relay, report, signatures
+from bench import crossing, goals, node, registry, relay, report, signatures
 from bench.measure import BenchError, machine
 
-PARTS = ("signatures", "crossing", "registry", "relay")
+PARTS = ("signatures", "crossing", "registry", "node", "relay")
 
 
 def main(
     parts: Annotated[
         list[str] | None, typer.Argument(help=f"What to measure: {', '.join(PARTS)}; all if none is named.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Turns of every row.", min=1)] = 5,
-    seconds: Annotated[float, typer.Option(help="Length of one turn of a relay row.")] = 4.0,
+    quick: Annotated[bool, typer.Option(help="Under three minutes: shorter turns, fewer of them.")] = False,
+    rounds: Annotated[int | None, typer.Option(help="Turns of every row (5; quick: 2).", min=1)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of a turn of a relay row (4; quick: 1).")] = None,
     connections: Annotated[int, typer.Option(help="Connections to the relay.", min=1)] = 64,
-    messages: Annotated[int, typer.Option(help="Different messages, signed before the run.")] = 20_000,
+    messages: Annotated[
+        int, typer.Option(help="Different messages, signed before the run, kept for the next.", min=1_000)
+    ] = 100_000,
+    two_nodes: Annotated[bool, typer.Option(help="Whether to measure messages between two nodes.")] = True,
     out: Annotated[Path | None, typer.Option(help="Results file (default: bench/results/DATE.json).")] = None,
 ) -> None:
     """Measures and prints. Ends with status 1, without figures, where something is not correct."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    started = time.monotonic()
+    console = Console(width=None if sys.stdout.isatty() else 130)
     wanted = parts or list(PARTS)
     if unknown := set(wanted) - set(PARTS):
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}")
+    rounds, seconds = rounds or (2 if quick else 5), seconds or (1.0 if quick else 4.0)
     told = machine()
     console.print(
         f"{told['cpu']}, {told['cores']} cores, load {told['load_before']:.1f} before, "
         f"Python {told['python']}, commit {told['commit']}"
     )
-    options = relay.Options(rounds, seconds, connections, messages)
+    checked = 300 if quick else 2_000
+    options = relay.Options(rounds, seconds, connections, messages, checked, two_nodes)
+    alone = node.Options(rounds, 4.0 if quick else 10.0, messages, native=not quick)
     work: dict[str, Callable[[], report.Section]] = {
-        "signatures": lambda: signatures.measure(rounds),
+        "signatures": lambda: signatures.measure(rounds, 0.1 if quick else 0.25),
         "crossing": crossing.measure,
         "registry": lambda: registry.measure(rounds),
+        "node": lambda: node.measure(alone),
         "relay": lambda: relay.measure(options),
     }
     missing_tools: dict[str, Callable[[], list[str]]] = {
         "registry": registry.missing_tools,
+        "node": relay.missing_tools,
         "relay": relay.missing_tools,
     }
     sections = []
@@ -55,11 +66,14 @@ def main(
         try:
             section = work[part]()
         except BenchError as error:
-            console.print(f"[red]{part}:[/red] {error}", markup=True)
+            console.print(f"{part}: {error}", style="red", markup=False)
             raise typer.Exit(1) from None
         section.print(console)
         sections.append(section)
-    console.print(f"written to {report.write(told, sections, out)}")
+    judged = goals.judged(sections)
+    goals.show(judged, console)
+    told["seconds"] = round(time.monotonic() - started)
+    console.print(f"{told['seconds']} s; written to {report.write(told, sections, judged, out)}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_PACKAGES = ("granian", "uvloop", "starlette", "aiohttp", "coincurve", "brotli")
+_BUILD = "cargo --release, as Cargo.toml has it; nginx with one worker; Granian with uvloop and HTTP/1.1"
 
 
 class BenchError(Exception):
@@ -81,9 +83,12 @@ def machine() -> dict[str, Any]:
         "load_before": os.getloadavg()[0],
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "granian": metadata.version("granian"),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "rustc": _version(["rustc", "-V"]),
         "nginx": _version(["nginx", "-v"]),
         "wrk": _version(["wrk", "-v"]),
+        "node": _version(["node", "-v"]),
+        "build": _BUILD,
     }
 
 
@@ -113,6 +118,25 @@ def cpu_seconds(pids: Iterable[int]) -> float:
         if fields := _stat(pid):
             used += (int(fields[11]) + int(fields[12])) / _TICKS
     return used
+
+
+def memory_bytes(pids: Iterable[int]) -> int:
+    """What these processes hold in memory; pages that they share count once (PSS)."""
+    return sum(_field(pid, "smaps_rollup", "Pss") for pid in pids)
+
+
+def resident_bytes(pid: int) -> int:
+    """What one process holds in memory, shared pages included (RSS)."""
+    return _field(pid, "status", "VmRSS")
+
+
+def _field(pid: int, file: str, name: str) -> int:
+    """A line `name: number kB` in bytes; 0 if the process is gone."""
+    try:
+        lines = (_PROC / str(pid) / file).read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import itertools
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -20,37 +23,24 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.measure import BenchError
+from bench.messages import CPO, KEYS, MSP
 from ocn_fast import _native, keyfiles, notary
 from ocn_fast.registry import snapshot
 
 _START_S = 30.0
 _STOP_S = 10.0
+_SETTLE_S = 0.1
 _STAMP = "2026-03-01T08:30:00Z"
-CPO = ("DE", "CPO")
-MSP = ("DE", "MSP")
-Keys = dict[tuple[str, str], bytes]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the receiver answers to every message."""
-
-    body: bytes
-
-    @classmethod
-    def plain(cls) -> Answer:
-        return cls(_ocpi(None))
-
-    @classmethod
-    def signed(cls, key: bytes) -> Answer:
-        body = _ocpi(None)
-        text = notary.sign(notary.Values(None, None, body), key).serialize("brotli")
-        return cls(notary.attach(body, text))
+_ROLES = {CPO: "CPO", MSP: "EMSP"}
+_MODULES = {
+    CPO: (("sessions", "SENDER"), ("locations", "SENDER"), ("commands", "RECEIVER")),
+    MSP: (("sessions", "RECEIVER"), ("locations", "RECEIVER"), ("commands", "SENDER")),
+}
 
 
 @dataclass(frozen=True)
@@ -69,26 +59,46 @@ class Server:
 class Backend(Server):
     """The nginx that plays both parties."""
 
-    cpo: str
-    msp: str
+    urls: dict[tuple[str, str], str]
+    answers: dict[tuple[str, str], bytes]
+    """What each party answers to every message."""
 
-    def requests(self, since: int = -1) -> int:
-        """How many requests it has got since an earlier answer of this method, this question not counted."""
-        return int(_get(f"{self.url}/status").split()[9]) - since - 1
+    questions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """The next gives how often it has been asked for its count."""
+
+    def requests(self, since: int = 0) -> int:
+        """How many requests it has got, less an earlier answer of this method.
+
+        Waits until no more come: what a generator that has ended left on its way still arrives.
+        """
+        deadline = time.monotonic() + _STOP_S
+        last = self._count()
+        time.sleep(_SETTLE_S)
+        while (now := self._count()) != last:
+            if time.monotonic() > deadline:
+                raise BenchError("requests come that nobody sends")
+            last = now
+            time.sleep(_SETTLE_S)
+        return now - since
+
+    def _count(self) -> int:
+        # Each question is a request, too.
+        return int(_get(f"{self.url}/status").split()[9]) - next(self.questions)
 
 
 @contextlib.contextmanager
-def backend(folder: Path, answer: Answer) -> Iterator[Backend]:
-    """nginx as back end."""
-    status, cpo, msp = free_ports(3)
+def backend(folder: Path, *, signed: bool) -> Iterator[Backend]:
+    """nginx as back end; `signed`: whether the parties sign their answers."""
+    status, *ports = free_ports(3)
     servers = [f"server {{ listen 127.0.0.1:{status}; location / {{ stub_status; }} }}"]
-    for port, side in ((cpo, "SENDER"), (msp, "RECEIVER")):
-        base = f"http://127.0.0.1:{port}"
+    urls, answers = {}, {}
+    for port, party in zip(ports, (CPO, MSP), strict=True):
+        urls[party] = base = f"http://127.0.0.1:{port}"
+        answers[party] = _answer(KEYS[party] if signed else None)
         versions = _ocpi([{"version": "2.2.1", "url": f"{base}/2.2.1"}])
-        endpoints = [{"identifier": "credentials", "role": "SENDER", "url": f"{base}/2.2.1/credentials"}]
-        endpoints += [
-            {"identifier": module, "role": side, "url": f"{base}/2.2.1/{module}"}
-            for module in ("sessions", "locations", "cdrs", "tariffs")
+        endpoints = [
+            {"identifier": module, "role": role, "url": f"{base}/2.2.1/{module}"}
+            for module, role in (("credentials", "SENDER"), *_MODULES[party])
         ]
         details = _ocpi({"version": "2.2.1", "endpoints": endpoints})
         servers.append(f"""server {{
@@ -96,10 +106,17 @@ def backend(folder: Path, answer: Answer) -> Iterator[Backend]:
             default_type application/json;
             location = /versions {{ {_constant(versions)} }}
             location = /2.2.1 {{ {_constant(details)} }}
-            location / {{ {_constant(answer.body)} }}
+            location / {{ {_constant(answers[party])} }}
         }}""")
     with _nginx(folder, "\n".join(servers), status) as pid:
-        yield Backend(f"http://127.0.0.1:{status}", pid, f"http://127.0.0.1:{cpo}", f"http://127.0.0.1:{msp}")
+        yield Backend(f"http://127.0.0.1:{status}", pid, urls, answers)
+
+
+def _answer(key: bytes | None) -> bytes:
+    body = _ocpi({"result": "ACCEPTED", "timeout": 30})
+    if key is None:
+        return body
+    return notary.attach(body, notary.sign(notary.Values(None, None, body), key).serialize())
 
 
 @contextlib.contextmanager
@@ -121,89 +138,197 @@ def plain_proxy(folder: Path, target: str) -> Iterator[Server]:
 
 
 @dataclass(frozen=True)
-class Node(Server):
-    """A running node that both parties are registered with."""
+class Registry:
+    """The signed file that nodes of one network read, and who signs it."""
 
-    token: str
-    """The CPO's token towards the node."""
+    file: Path
+    key: bytes
+    operators: tuple[snapshot.Operator, ...]
+    parties: tuple[snapshot.Party, ...]
+
+    @property
+    def signer(self) -> str:
+        return _native.address_of(self.key)
+
+    def text(self, block: int = 1, more: int = 0, moved: int = 0) -> bytes:
+        """Signed: the parties of the network and `more` made-up ones; `moved` of these have a new key in
+        every block."""
+        first = self.operators[0].address
+        strangers = (
+            snapshot.Party(*_id(number), _address(number, block if number < moved else 0), first, ("CPO",))
+            for number in range(more)
+        )
+        listed = snapshot.Snapshot(
+            network="bench",
+            chain_id=0,
+            contract=None,
+            block=block,
+            block_hash=None,
+            time=_STAMP,
+            operators=self.operators,
+            parties=(*self.parties, *strangers),
+        )
+        return snapshot.sign(listed, self.key)
+
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _id(number: int) -> tuple[str, str]:
+    """The id of a made-up party; none of ours is in XA to XZ."""
+    country_code, rest = divmod(number, 36**3)
+    digits = [_DIGITS[rest // 36**place % 36] for place in (2, 1, 0)]
+    return f"X{_DIGITS[10 + country_code]}", "".join(digits)
+
+
+def _address(number: int, turn: int) -> str:
+    return "0x" + hashlib.sha256(b"%d %d" % (number, turn)).hexdigest()[:40]
+
+
+@dataclass(frozen=True)
+class Node(Server):
+    """A running node with its parties registered."""
+
+    tokens: dict[tuple[str, str], str]
+    """The parties' tokens towards the node, in Base64."""
+    registry: Registry
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a network is measured for."""
+
+    homes: Sequence[Sequence[tuple[str, str]]] = ((CPO, MSP),)
+    """For each node, the parties that use it."""
+    signed: bool = True
+    """Whether messages must be signed."""
+    workers: int = 1
+    strangers: int = 0
+    """Made-up parties in the registry beside ours."""
+    settings: str = ""
+    """More of the settings file, whole tables."""
 
 
 @contextlib.contextmanager
-def node(folder: Path, parties: Backend, keys: Keys, *, signed: bool) -> Iterator[Node]:
-    """`ocn-fast serve`, one worker, with both parties registered by the handshake.
-
-    `keys`: the signing keys of the parties. `signed`: whether messages must be signed.
-    """
+def nodes(folder: Path, parties: Backend, plan: Plan) -> Iterator[list[Node]]:
+    """`ocn-fast serve` for each of `plan.homes`, with all parties registered by the handshake."""
     folder.mkdir()
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    operator = keyfiles.create_node_key(folder / "node.key")
-    keyfiles.create_key_ring(folder / "keyring.json")
-    keyfiles.create_admin_key(folder / "admin.key")
-    listed = snapshot.Snapshot(
-        network="bench",
-        chain_id=0,
-        contract=None,
-        block=1,
-        block_hash=None,
-        time=_STAMP,
-        operators=(snapshot.Operator(operator, url),),
-        parties=tuple(
-            snapshot.Party(*party, _native.address_of(key), operator, (role,))
-            for (party, key), role in zip(keys.items(), ("CPO", "EMSP"), strict=True)
-        ),
+    ports = free_ports(len(plan.homes))
+    homes = [folder / f"{number}" for number in range(len(ports))]
+    operators = []
+    for home, port in zip(homes, ports, strict=True):
+        home.mkdir()
+        operator = keyfiles.create_node_key(home / "node.key")
+        keyfiles.create_key_ring(home / "keyring.json")
+        keyfiles.create_admin_key(home / "admin.key")
+        operators.append(snapshot.Operator(operator, f"http://127.0.0.1:{port}"))
+    listed = tuple(
+        snapshot.Party(*party, _native.address_of(KEYS[party]), operator.address, (_ROLES[party],))
+        for operator, home in zip(operators, plan.homes, strict=True)
+        for party in home
     )
-    signer = _native.new_key()
-    snapshot.write(folder / "registry.txt", snapshot.sign(listed, signer))
-    config = folder / "ocn-fast.toml"
-    config.write_text(f"""
+    registry = Registry(folder / "registry.txt", _native.new_key(), tuple(operators), listed)
+    snapshot.write(registry.file, registry.text(more=plan.strangers))
+    with contextlib.ExitStack() as stack:
+        started = []
+        for home, operator, members in zip(homes, operators, plan.homes, strict=True):
+            _configure(home, operator.domain, registry, plan)
+            process = stack.enter_context(serving(home))
+            started.append((home, operator.domain, process.pid, members))
+        running = []
+        for home, url, pid, members in started:
+            admin = (home / "admin.key").read_text().strip()
+            tokens = {party: _register(url, admin, party, parties) for party in members}
+            running.append(Node(url, pid, tokens, registry, home))
+        yield running
+
+
+def _configure(home: Path, url: str, registry: Registry, plan: Plan) -> None:
+    (home / "ocn-fast.toml").write_text(f"""
         [node]
         url = "{url}"
         country_code = "DE"
         party_id = "HUB"
         dev = true
         [http]
-        port = {port}
+        port = {url.rpartition(":")[2]}
+        workers = {plan.workers}
         [signatures]
-        required = {str(signed).lower()}
+        required = {str(plan.signed).lower()}
         [limits]
         in_flight_per_receiver = 512
+        [links]
+        per_platform = 10000000
         [registry]
-        file = "registry.txt"
-        file_signers = ["{_native.address_of(signer)}"]
+        file = "{registry.file}"
+        file_signers = ["{registry.signer}"]
+        poll_s = 1
+        {plan.settings}
     """)
-    ready = folder / "ready.json"
-    command = [sys.executable, "-m", "ocn_fast", "serve", "--config", str(config), "--ready-file", str(ready)]
-    with (folder / "log").open("wb") as log, _process(command, log) as process:
-        _wait(ready.exists, process, folder / "log")
-        admin = (folder / "admin.key").read_text().strip()
-        token = _register(url, admin, CPO, "CPO", f"{parties.cpo}/versions")
-        _register(url, admin, MSP, "EMSP", f"{parties.msp}/versions")
-        yield Node(url, process.pid, token)
 
 
-def _register(url: str, admin: str, party: tuple[str, str], role: str, versions: str) -> str:
-    """Registers a party as a stranger would; returns its token towards the node."""
+@contextlib.contextmanager
+def serving(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The node of a folder, from ready to ended."""
+    ready = home / "ready.json"
+    command = [sys.executable, "-m", "ocn_fast", "serve", "--config", str(home / "ocn-fast.toml")]
+    command += ["--ready-file", str(ready)]
+    with (home / "log").open("wb") as log, _process(command, log) as process:
+        _wait(ready.exists, process, home / "log")
+        yield process
+
+
+@contextlib.contextmanager
+def plain_relay(folder: Path, parties: Backend) -> Iterator[Node]:
+    """The plain-Python relay, one worker, with the same parties and made-up tokens."""
+    folder.mkdir()
+    (port,) = free_ports(1)
+    tokens = {party: authorization(secrets.token_urlsafe(32)) for party in (CPO, MSP)}
+    config = [
+        {
+            "country_code": party[0],
+            "party_id": party[1],
+            "address": _native.address_of(KEYS[party]),
+            "token": f"Token {tokens[party]}",
+            "endpoint": f"{parties.urls[party]}/2.2.1",
+            "token_there": f"Token {secrets.token_urlsafe(32)}",
+        }
+        for party in (CPO, MSP)
+    ]
+    (folder / "parties.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--http", "1", "--loop", "uvloop"]
+    command += ["--no-ws", "--backpressure", "4096", "--workers", "1", "--no-log"]
+    command += ["--port", str(port), "bench.plain.app:app"]
+    environment = os.environ | {"PLAIN_RELAY_PARTIES": str(folder / "parties.json")}
+    with (folder / "log").open("wb") as log, _process(command, log, environment) as process:
+        _wait(lambda: _listens(port), process, folder / "log")
+        registry = Registry(folder / "none", b"", (), ())
+        yield Node(f"http://127.0.0.1:{port}", process.pid, tokens, registry, folder)
+
+
+def _register(url: str, admin: str, party: tuple[str, str], parties: Backend) -> str:
+    """Registers a party as a stranger would; returns its token towards the node, in Base64."""
     country_code, party_id = party
     named = {"parties": [{"country_code": country_code, "party_id": party_id}]}
     made = _call("POST", f"{url}/admin/registration-tokens", f"Token {admin}", named)
     entry = {
-        "role": role,
+        "role": _ROLES[party],
         "country_code": country_code,
         "party_id": party_id,
         "business_details": {"name": f"Bench {party_id}"},
     }
-    credentials = {"token": secrets.token_urlsafe(32), "url": versions, "roles": [entry]}
-    answer = _call("POST", f"{url}/ocpi/2.2.1/credentials", authorization(made["token"]), credentials)
+    credentials = {"token": secrets.token_urlsafe(32), "url": f"{parties.urls[party]}/versions", "roles": [entry]}
+    token_a = f"Token {authorization(made['token'])}"
+    answer = _call("POST", f"{url}/ocpi/2.2.1/credentials", token_a, credentials)
     if answer["status_code"] != 1000:
         raise BenchError(f"{party_id} could not register: {answer}")
-    token: str = answer["data"]["token"]
-    return token
+    return authorization(answer["data"]["token"])
 
 
 def authorization(token: str) -> str:
-    """The header's value for an OCPI token."""
-    return "Token " + base64.b64encode(token.encode()).decode()
+    """An OCPI token as it stands behind `Token `."""
+    return base64.b64encode(token.encode()).decode()
 
 
 def free_ports(count: int) -> list[int]:
@@ -244,7 +369,7 @@ def _nginx(folder: Path, servers: str, port: int) -> Iterator[int]:
         events {{ worker_connections 4096; }}
         http {{
             access_log off; keepalive_requests 1000000; keepalive_timeout 300s; {paths}
-            client_body_buffer_size 64k;
+            client_body_buffer_size 512k; large_client_header_buffers 8 64k;
             {servers}
         }}""")
     command = [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)]
@@ -254,8 +379,12 @@ def _nginx(folder: Path, servers: str, port: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _process(command: Sequence[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+def _process(
+    command: Sequence[str], log: Any, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+    )
     try:
         yield process
     finally:
@@ -272,7 +401,7 @@ def _wait(condition: Any, process: subprocess.Popen[bytes], log: Path) -> None:
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
             raise BenchError(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2_000:]}")
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
 def _listens(port: int) -> bool:

@@ -15,8 +15,8 @@ _TOKEN = {
 }
 
 
-def start_session() -> dict[str, Any]:
-    """A START_SESSION command."""
+def start_session(response_url: str = "https://msp.example/commands/START_SESSION/7b0d2f7e") -> dict[str, Any]:
+    """A START_SESSION command; its result goes to `response_url`."""
     token = {
         **_TOKEN,
         "visual_number": "0001-2345-7",
@@ -27,7 +27,7 @@ def start_session() -> dict[str, Any]:
         "last_updated": _STAMP,
     }
     return {
-        "response_url": "https://msp.example/ocpi/2.2.1/commands/START_SESSION/7b0d2f7e",
+        "response_url": response_url,
         "token": token,
         "location_id": "LOC-0815",
         "evse_uid": "EVSE-0815-1",
@@ -36,21 +36,17 @@ def start_session() -> dict[str, Any]:
 
 
 def cdr() -> dict[str, Any]:
-    """A CDR with eight charging periods and signed meter data."""
+    """A CDR of the usual size: two charging periods, one tariff."""
     periods = [
         {
-            "start_date_time": f"2026-03-01T08:{30 + minute}:00Z",
-            "dimensions": [
-                {"type": "ENERGY", "volume": 1.25 + minute},
-                {"type": "TIME", "volume": 0.0833},
-            ],
+            "start_date_time": f"2026-03-01T08:{minute}:00Z",
+            "dimensions": [{"type": "ENERGY", "volume": volume}],
             "tariff_id": "TARIFF-11",
         }
-        for minute in range(0, 24, 3)
+        for minute, volume in ((30, 11.25), (45, 13.75))
     ]
     location = {
         "id": "LOC-0815",
-        "name": "Parkhaus am Markt",
         "address": "Marktplatz 1",
         "city": "Musterstadt",
         "postal_code": "12345",
@@ -63,27 +59,6 @@ def cdr() -> dict[str, Any]:
         "connector_format": "SOCKET",
         "connector_power_type": "AC_3_PHASE",
     }
-    tariff = {
-        "country_code": "DE",
-        "party_id": "CPO",
-        "id": "TARIFF-11",
-        "currency": "EUR",
-        "elements": [
-            {"price_components": [{"type": "ENERGY", "price": 0.39, "vat": 19.0, "step_size": 1}]},
-            {"price_components": [{"type": "PARKING_TIME", "price": 2.4, "vat": 19.0, "step_size": 300}]},
-        ],
-        "last_updated": _STAMP,
-    }
-    signed_data = {
-        "encoding_method": "OCMF",
-        "encoding_method_version": 1,
-        "public_key": "04" + "5a3c" * 32,
-        "signed_values": [
-            {"nature": nature, "plain_data": f"OCMF|{nature}|" + "0.000 kWh;" * 8, "signed_data": "9f8e" * 48}
-            for nature in ("Start", "End")
-        ],
-        "url": "https://cpo.example/transparency",
-    }
     return {
         "country_code": "DE",
         "party_id": "CPO",
@@ -95,47 +70,21 @@ def cdr() -> dict[str, Any]:
         "auth_method": "COMMAND",
         "cdr_location": location,
         "currency": "EUR",
-        "tariffs": [tariff],
         "charging_periods": periods,
-        "signed_data": signed_data,
         "total_cost": {"excl_vat": 9.75, "incl_vat": 11.6},
-        "total_energy": 25.0,
+        "total_energy": 25,
         "total_time": 0.4,
         "last_updated": _STAMP,
     }
 
 
-def location() -> dict[str, Any]:
-    """A location with four charge points of two connectors each."""
-    evses = [
-        {
-            "uid": f"EVSE-0815-{number}",
-            "evse_id": f"DE*CPO*E0815*{number}",
-            "status": "AVAILABLE",
-            "capabilities": ["RFID_READER", "REMOTE_START_STOP_CAPABLE", "RESERVABLE"],
-            "connectors": [
-                {
-                    "id": str(connector),
-                    "standard": "IEC_62196_T2",
-                    "format": "SOCKET",
-                    "power_type": "AC_3_PHASE",
-                    "max_voltage": 230,
-                    "max_amperage": 32,
-                    "max_electric_power": 22080,
-                    "tariff_ids": ["TARIFF-11"],
-                    "last_updated": _STAMP,
-                }
-                for connector in (1, 2)
-            ],
-            "physical_reference": str(number),
-            "last_updated": _STAMP,
-        }
-        for number in range(1, 5)
-    ]
+def location(evses: int, number: int = 815) -> dict[str, Any]:
+    """A location with so many charge points of one connector each."""
+    identifier = f"LOC-{number:06}"
     return {
         "country_code": "DE",
         "party_id": "CPO",
-        "id": "LOC-0815",
+        "id": identifier,
         "publish": True,
         "name": "Parkhaus am Markt",
         "address": "Marktplatz 1",
@@ -143,14 +92,37 @@ def location() -> dict[str, Any]:
         "postal_code": "12345",
         "country": "DEU",
         "coordinates": {"latitude": "52.5200", "longitude": "13.4050"},
-        "evses": evses,
+        "evses": [_evse(identifier, place) for place in range(1, evses + 1)],
         "directions": [{"language": "de", "text": "Einfahrt an der Rückseite, Ebene 2"}],
         "operator": {"name": "Example Charging", "website": "https://cpo.example"},
         "facilities": ["PARKING_LOT", "SHOPPING"],
         "time_zone": "Europe/Berlin",
         "opening_times": {"twentyfourseven": True},
-        "charging_when_closed": True,
-        "energy_mix": {"is_green_energy": True, "supplier_name": "Example Energy"},
+        "last_updated": _STAMP,
+    }
+
+
+def _evse(location_id: str, place: int) -> dict[str, Any]:
+    connector = {
+        "id": "1",
+        "standard": "IEC_62196_T2",
+        "format": "SOCKET",
+        "power_type": "AC_3_PHASE",
+        "max_voltage": 230,
+        "max_amperage": 32,
+        "max_electric_power": 22080,
+        "tariff_ids": ["TARIFF-11"],
+        "last_updated": _STAMP,
+    }
+    return {
+        "uid": f"{location_id}-{place}",
+        "evse_id": f"DE*CPO*E{location_id[4:]}*{place}",
+        "status": "AVAILABLE",
+        "capabilities": ["RFID_READER", "REMOTE_START_STOP_CAPABLE", "RESERVABLE"],
+        "connectors": [connector],
+        "floor_level": str(place // 20),
+        "physical_reference": str(place),
+        "coordinates": {"latitude": f"52.52{place:04}", "longitude": "13.4050"},
         "last_updated": _STAMP,
     }
 

@@ -51,6 +51,7 @@ class Section:
         return {
             "title": self.title,
             "notes": list(self.notes),
+            "columns": [[column.figure, column.head, column.digits] for column in self.columns],
             "rows": [row.to_builtins() for row in self.rows],
         }
 
@@ -63,10 +64,16 @@ def _cell(row: Row, column: Column) -> str:
     return f"{middle:,.{column.digits}f} ±{spread:.0%}"
 
 
-def write(machine: dict[str, Any], sections: Sequence[Section], path: Path | None) -> Path:
+def write(
+    machine: dict[str, Any], sections: Sequence[Section], goals: Sequence[dict[str, Any]], path: Path | None
+) -> Path:
     """Writes all samples; without a path, into the results folder under the date of the run."""
     target = path or RESULTS / f"{machine['date'].replace(':', '')}.json"
     target.parent.mkdir(exist_ok=True)
-    document = {"machine": machine, "sections": [section.to_builtins() for section in sections]}
+    document = {
+        "machine": machine,
+        "goals": list(goals),
+        "sections": [section.to_builtins() for section in sections],
+    }
     target.write_text(json.dumps(document, indent=1) + "\n")
     return target

@@ -1,9 +1,16 @@
-"""Sign and verify per second, beside the bare curve work of the same run."""
+"""Verify and sign for the four sizes of `ocn-notary.md` section 11, beside the bare curve and the JavaScript
+package in the same run."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from bench import payloads
 from bench.measure import BenchError, Row
@@ -17,60 +24,87 @@ HEADERS = {
     "ocpi-to-country-code": "DE",
     "ocpi-to-party-id": "MSP",
 }
-_CONTAINERS: tuple[notary.Container, ...] = ("brotli", "gzip")
-_PAYLOADS = {
+TITLE = "Signatures"
+SIZES: dict[str, Callable[[], dict[str, Any]]] = {
     "START_SESSION": payloads.start_session,
     "CDR": payloads.cdr,
-    "Location": payloads.location,
+    "Location, 12 EVSEs": lambda: payloads.location(12),
+    "Location, 100 EVSEs": lambda: payloads.location(100),
 }
-_SLICE_S = 0.25
-"""How long one row runs before the next has its turn."""
+_CONTAINERS: tuple[notary.Container, ...] = ("brotli", "gzip")
+_JS_SLICE_S = 0.5
+_HERE = Path(__file__).parent
+_PACKAGE = _HERE.parent / "tests/interop/node_modules/@shareandcharge/ocn-notary"
 
 
-def measure(rounds: int) -> Section:
+class Bare:
+    """Recovery and signature by the curve alone, as a node hashes: two rows."""
+
+    def __init__(self) -> None:
+        key = _native.new_key()
+        message = b"0x" + b"5a" * 32  # the form of a notary hash
+        rsv = _native.personal_sign(key, message)
+        if _native.personal_recover(message, rsv) != _native.address_of(key):
+            raise BenchError("recover does not give the signer's address back")
+        self.rows = (Row("bare recover"), Row("bare sign"))
+        self._calls: tuple[Callable[[], object], ...] = (
+            lambda: _native.personal_recover(message, rsv),
+            lambda: _native.personal_sign(key, message),
+        )
+
+    def turn(self, seconds: float) -> None:
+        """Gives each of them its turn."""
+        for row, call in zip(self.rows, self._calls, strict=True):
+            rate = _rate(call, seconds)
+            row.add(per_second=rate, cpu=1e6 / rate)
+
+
+def measure(rounds: int, slice_s: float) -> Section:
     """One thread, all that a party or node does for one message: values, walk, hash, curve, container."""
     key = _native.new_key()
-    address = _native.address_of(key)
-    work: list[tuple[Row, Callable[[], object]]] = []
-
-    message = b"0x" + b"5a" * 32  # the form of a notary hash
-    rsv = _native.personal_sign(key, message)
-    if _native.personal_recover(message, rsv) != address:
-        raise BenchError("recover does not give the signer's address back")
-    work.append((Row("bare recover"), lambda: _native.personal_recover(message, rsv)))
-    work.append((Row("bare sign"), lambda: _native.personal_sign(key, message)))
-
-    for name, build in _PAYLOADS.items():
-        body = payloads.encode(build())
-        for container in _CONTAINERS:
-            work += _message(name, body, container, key, address)
-
-    for _, call in work:
-        _rate(call, _SLICE_S / 5)  # warm
-    for _ in range(rounds):
-        for row, call in work:
-            rate = _rate(call, _SLICE_S)
-            row.add(per_second=rate, microseconds=1e6 / rate)
-    recover = work[0][0].median("microseconds")
+    bare = Bare()
+    work: list[tuple[Row, Callable[[], tuple[float, float]]]] = []
+    with contextlib.ExitStack() as stack:
+        js = stack.enter_context(_javascript())
+        for name, build in SIZES.items():
+            body = payloads.encode(build())
+            for container in _CONTAINERS:
+                work += _ours(name, body, container, key, slice_s)
+            if js is not None:
+                work += _theirs(name, body, key, js)
+        bare.turn(slice_s / 5)
+        for _, call in work:
+            call()  # warm
+        for _ in range(rounds):
+            bare.turn(slice_s)
+            for row, call in work:
+                operations, seconds = call()
+                row.add(per_second=operations / seconds, cpu=seconds * 1e6 / operations)
+    recover = bare.rows[0].median("cpu")
     for row, _ in work:
-        if recover and row.name.startswith("verify"):
-            for sample in row.samples["microseconds"]:
-                row.add(recovers=sample / recover)
+        for sample in list(row.samples["cpu"]):
+            row.add(recovers=sample / (recover or sample))
     columns = (
         Column("per_second", "per second"),
-        Column("microseconds", "us each", 1),
+        Column("cpu", "us CPU each", 1),
         Column("recovers", "x bare recover", 2),
     )
-    return Section(
-        "Signatures, one thread, per second of its CPU time, through the Python API",
-        columns,
-        [row for row, _ in work],
-    )
+    notes = [
+        "per second of one thread's CPU time, from the bytes of a message to the verdict, or to the text of the signature"
+    ]
+    if js is None:
+        notes.append(f"JavaScript: skipped, {_why_not()}")
+    return Section(TITLE, columns, [*bare.rows, *(row for row, _ in work)], notes)
 
 
-def _message(
-    name: str, body: bytes, container: notary.Container, key: bytes, address: str
-) -> list[tuple[Row, Callable[[], object]]]:
+def row_name(what: str, size: str, by: str) -> str:
+    """How a row is called; `by` is a container of ours, or `JavaScript`."""
+    return f"{what} {size}, {by}"
+
+
+def _ours(
+    size: str, body: bytes, container: notary.Container, key: bytes, slice_s: float
+) -> list[tuple[Row, Callable[[], tuple[float, float]]]]:
     def sign() -> str:
         return notary.sign(notary.Values(HEADERS, None, body), key).serialize(container)
 
@@ -79,24 +113,80 @@ def _message(
     def verify() -> notary.Verdict:
         return notary.verify(text, notary.Values(HEADERS, None, body))
 
-    if verify().signatory != address:
-        raise BenchError(f"{name}: the signature is not by its signer")
-    tampered = notary.Values(HEADERS, None, body.replace(b"2026", b"2027", 1))
+    if verify().signatory != _native.address_of(key):
+        raise BenchError(f"{size}: the signature is not by its signer")
+    tampered = notary.Values(HEADERS, None, body.replace(b'"1"', b'"2"', 1))
     try:
         notary.verify(text, tampered)
     except notary.NotaryError:
         pass
     else:
-        raise BenchError(f"{name}: a tampered body was accepted")
-    label = f"{name} ({len(body):,} bytes), {container}, signature {len(text):,}"
-    return [(Row(f"verify {label}"), verify), (Row(f"sign {label}"), sign)]
+        raise BenchError(f"{size}: a tampered body was accepted")
+    fields = len(notary.parse(text).fields)
+    note = f"{len(body):,} bytes, {fields:,} fields, signature {len(text):,} characters"
+    rows = [(Row(row_name(what, size, container), note=note), call) for what, call in
+            (("verify", verify), ("sign", sign))]  # fmt: skip
+    return [(row, lambda call=call: _timed(call, slice_s)) for row, call in rows]  # type: ignore[misc]
 
 
-def _rate(call: Callable[[], object], seconds: float) -> float:
-    """Calls per second of this thread's CPU time: other processes count as little as can be."""
+def _theirs(
+    size: str, body: bytes, key: bytes, js: Callable[..., dict[str, float]]
+) -> list[tuple[Row, Callable[[], tuple[float, float]]]]:
+    values = b'{"headers":%b,"body":%b}' % (payloads.encode(HEADERS), body)
+    text = notary.sign(notary.Values(HEADERS, None, body), key).serialize("brotli")
+    arguments = {"values": values.decode(), "signature": text, "key": "0x" + key.hex()}
+
+    def call(what: str) -> tuple[float, float]:
+        said = js(call=what, seconds=_JS_SLICE_S, **arguments)
+        return said["operations"], said["seconds"]
+
+    return [
+        (Row(row_name("verify", size, "JavaScript")), lambda: call("verify")),
+        (Row(row_name("sign", size, "JavaScript")), lambda: call("sign")),
+    ]
+
+
+@contextlib.contextmanager
+def _javascript() -> Iterator[Callable[..., dict[str, float]] | None]:
+    """Asks the package in a process of its own; None where there is no node or no package."""
+    if _why_not():
+        yield None
+        return
+    command = ["node", str(_HERE / "javascript.js")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        inlet, outlet = process.stdin, process.stdout
+        assert inlet is not None
+        assert outlet is not None
+
+        def ask(**request: object) -> dict[str, float]:
+            inlet.write(json.dumps(request) + "\n")
+            inlet.flush()
+            line = outlet.readline()
+            if not line:
+                raise BenchError("the JavaScript package refused a message, or ended")
+            answer: dict[str, float] = json.loads(line)
+            return answer
+
+        yield ask
+        inlet.close()
+
+
+def _why_not() -> str:
+    if shutil.which("node") is None:
+        return "node is not on the path"
+    return "" if _PACKAGE.is_dir() else "the package is not installed: npm --prefix tests/interop ci"
+
+
+def _timed(call: Callable[[], object], seconds: float) -> tuple[int, float]:
+    """How often the call was made, and this thread's CPU time: other processes count as little as can be."""
     done, start = 0, time.thread_time()
     while (elapsed := time.thread_time() - start) < seconds:
         for _ in range(20):
             call()
         done += 20
+    return done, elapsed
+
+
+def _rate(call: Callable[[], object], seconds: float) -> float:
+    done, elapsed = _timed(call, seconds)
     return done / elapsed

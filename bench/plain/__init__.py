@@ -1,0 +1,1 @@
+"""A relay as one would write it in Python without this project: Starlette, aiohttp, coincurve. To compare with."""
