@@ -8,10 +8,12 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 MATURIN := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin
 KEEP ?=
+QUICK ?=
+PROFILE ?= steady
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-rust test-python check format interop bench wheel wheel-demo docs clean
+.PHONY: help setup build demo test test-rust test-python check format interop bench load wheel wheel-demo docs clean
 
 help:  ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +61,7 @@ check: build  ## Formats, lints, types, import rules, generated documents, rows 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/tools/settings_docs.py --check
+	$(BIN)/python -m bench.document --check
 	$(BIN)/python tests/tools/safety_rows.py
 
 format: build  ## Formats Rust and Python in place.
@@ -68,14 +71,18 @@ format: build  ## Formats Rust and Python in place.
 
 docs: build  ## Writes the generated documents again.
 	$(BIN)/python tests/tools/settings_docs.py
+	$(BIN)/python -m bench.document
 
 interop: build  ## Tests with programs of others: JavaScript packages, solc, Anvil (needs node and npm).
 	npm --prefix tests/interop ci --no-audit --no-fund
 	npm --prefix deploy/contracts ci --no-audit --no-fund
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
-bench: build $(VENV)/.bench  ## First figures: signatures, relay rate, cost of the crossing.
-	$(BIN)/python -m bench $(ARGS)
+bench: build $(VENV)/.bench  ## Rate, latency and CPU per message beside floor and goals (QUICK=1: under three minutes).
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+load: build $(VENV)/.bench  ## One profile of load (PROFILE=steady) on a demo that was left running.
+	$(BIN)/python -m bench.profiles $(PROFILE) $(ARGS)
 
 wheel: $(VENV)/.python  ## Builds the wheel into dist/.
 	$(BIN)/maturin build --release --locked --out dist

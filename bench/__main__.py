@@ -1,4 +1,4 @@
-"""`python -m bench`: correctness first, then the figures, as tables and as one JSON file, beside the goals."""
+"""`python -m bench`: correctness first, then the figures, as tables beside the goals and as one JSON file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def main(
     ] = None,
     quick: Annotated[bool, typer.Option(help="Under three minutes: shorter turns, fewer of them.")] = False,
     rounds: Annotated[int | None, typer.Option(help="Turns of every row (5; quick: 2).", min=1)] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length of a turn of a relay row (4; quick: 1).")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a turn of a relay row (4; quick: 1).")
+    ] = None,
     connections: Annotated[int, typer.Option(help="Connections to the relay.", min=1)] = 64,
     messages: Annotated[
         int, typer.Option(help="Different messages, signed before the run, kept for the next.", min=1_000)

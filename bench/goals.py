@@ -84,9 +84,7 @@ def _of(section: str, row: str, figure: str) -> Callable[[_Figures], float | Non
     return lambda figures: figures.get(section, row, figure)
 
 
-def _ratio(
-    above: tuple[str, str, str], below: tuple[str, str, str]
-) -> Callable[[_Figures], float | None]:
+def _ratio(above: tuple[str, str, str], below: tuple[str, str, str]) -> Callable[[_Figures], float | None]:
     return lambda figures: figures.ratio(above, below)
 
 
@@ -112,7 +110,8 @@ GOALS = (
          _of(node.TITLE, node.look_up_name("100,000"), "nanoseconds")),
     Goal("look-up among 1,000,000 parties", 250.0, None, False, " ns",
          _of(node.TITLE, node.look_up_name("1,000,000"), "nanoseconds")),
-    Goal("memory of a registered party", 150.0, None, False, " B", _of(node.TITLE, node.PARTY_BYTES, "bytes")),
+    Goal("memory of a registered party", 150.0, None, False, " B",
+         _of(node.TITLE, node.PARTY_BYTES, "bytes")),
     Goal("table swap under load: p99 / p99 at rest", _BREATH, None, False, " x",
          _ratio((node.TITLE, node.SWAPPED, "p99"), (node.TITLE, node.QUIET, "p99"))),
     Goal("start to ready", 1.5, 1.0, False, " s", _of(node.TITLE, node.START, "seconds")),

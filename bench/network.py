@@ -32,7 +32,7 @@ from bench.messages import CPO, KEYS, MSP
 from ocn_fast import _native, keyfiles, notary
 from ocn_fast.registry import snapshot
 
-_START_S = 30.0
+_START_S = 120.0
 _STOP_S = 10.0
 _SETTLE_S = 0.1
 _STAMP = "2026-03-01T08:30:00Z"
@@ -219,10 +219,10 @@ def nodes(folder: Path, parties: Backend, plan: Plan) -> Iterator[list[Node]]:
     operators = []
     for home, port in zip(homes, ports, strict=True):
         home.mkdir()
-        operator = keyfiles.create_node_key(home / "node.key")
+        address = keyfiles.create_node_key(home / "node.key")
         keyfiles.create_key_ring(home / "keyring.json")
         keyfiles.create_admin_key(home / "admin.key")
-        operators.append(snapshot.Operator(operator, f"http://127.0.0.1:{port}"))
+        operators.append(snapshot.Operator(address, f"http://127.0.0.1:{port}"))
     listed = tuple(
         snapshot.Party(*party, _native.address_of(KEYS[party]), operator.address, (_ROLES[party],))
         for operator, home in zip(operators, plan.homes, strict=True)
@@ -318,7 +318,11 @@ def _register(url: str, admin: str, party: tuple[str, str], parties: Backend) ->
         "party_id": party_id,
         "business_details": {"name": f"Bench {party_id}"},
     }
-    credentials = {"token": secrets.token_urlsafe(32), "url": f"{parties.urls[party]}/versions", "roles": [entry]}
+    credentials = {
+        "token": secrets.token_urlsafe(32),
+        "url": f"{parties.urls[party]}/versions",
+        "roles": [entry],
+    }
     token_a = f"Token {authorization(made['token'])}"
     answer = _call("POST", f"{url}/ocpi/2.2.1/credentials", token_a, credentials)
     if answer["status_code"] != 1000:
@@ -382,9 +386,7 @@ def _nginx(folder: Path, servers: str, port: int) -> Iterator[int]:
 def _process(
     command: Sequence[str], log: Any, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
-    )
+    process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
     try:
         yield process
     finally:

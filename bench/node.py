@@ -63,8 +63,8 @@ def measure(options: Options) -> Section:
             with network.serving(node.folder):
                 rows[0].add(seconds=time.perf_counter() - started)
     notes = [
-        f"table swapped: a new registry file every {_SWAP_S:g} s, in which {_MOVED:,} of {PARTIES:,} parties have another "
-        "key; the keeper's work on it is part of what is seen",
+        f"table swapped: a new registry file every {_SWAP_S:g} s, in which {_MOVED:,} of {PARTIES:,} parties "
+        "have another key; the keeper's work on it is part of what is seen",
         f"{options.rounds} rounds; the worker's memory is its RSS after some thousand messages",
     ]
     if options.native and shutil.which("cargo"):

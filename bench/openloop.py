@@ -1,9 +1,9 @@
 """Sends requests at a fixed rate, whatever comes back: `python -m bench.openloop` in a process of its own.
 
-Each message has a moment at which it is due. Its latency runs from that moment to the last byte of its answer,
-also where it had to wait for a connection because others took long: a stall of the relay is seen by all
-messages that fell due in it (no coordinated omission). One thread, one `select`; how late the generator itself
-came to know that a message was due is part of the latency, and told as `lag`.
+Each message has a moment at which it is due. Its latency runs from that moment to the last byte of its
+answer, also where it had to wait for a connection because others took long: a stall of the relay is seen by
+all messages that fell due in it (no coordinated omission). One thread, one `select`; how late the generator
+itself came to know that a message was due is part of the latency, and told as `lag`.
 """
 
 from __future__ import annotations

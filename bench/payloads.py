@@ -15,7 +15,7 @@ _TOKEN = {
 }
 
 
-def start_session(response_url: str = "https://msp.example/commands/START_SESSION/7b0d2f7e") -> dict[str, Any]:
+def start_session(response_url: str = "https://msp.example/START_SESSION/7b0d2f7e") -> dict[str, Any]:
     """A START_SESSION command; its result goes to `response_url`."""
     token = {
         **_TOKEN,

@@ -51,7 +51,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Floor:
-    """What nobody can save: the relays of bytes on the way, and the work on the curve that the scheme asks."""
+    """What nobody can save: passing the bytes on, and the work on the curve that the scheme asks for."""
 
     proxies: int = 1
     recoveries: int = 0
@@ -109,10 +109,10 @@ def measure(options: Options) -> Section:
     rows = [*bare.rows, *(track.row for track in tracks)]
     _add_floors(tracks, bare)
     notes = (
-        f"{options.messages:,} different session PUTs of 1.2 KB (bodies of 10 and 200 KB and commands: fewer), signed "
-        f"before the run; {options.connections} connections; generator, relay and back end share the machine",
-        f"{options.rounds} rounds of {options.seconds:g} s; median ± half the distance of the quartiles. CPU and "
-        "memory are of all processes of the relay (PSS)",
+        f"{options.messages:,} different session PUTs of 1.2 KB (bodies of 10 and 200 KB and commands: "
+        f"fewer), signed before the run; {options.connections} connections; all on one machine",
+        f"{options.rounds} rounds of {options.seconds:g} s; median ± half the distance of the quartiles. CPU "
+        "and memory are of all processes of the relay (PSS)",
         "x floor: CPU per message through nginx, as often as bytes are relayed, plus the recoveries and "
         "signatures that the scheme asks for, all measured in this run",
         "the node remembers no signers: there is no cache that could help",
@@ -223,7 +223,9 @@ async def _check(track: _Track, options: Options) -> None:
 def _tampered(request: bytes) -> bytes:
     """With another date in its body."""
     head, end, body = request.partition(b"\r\n\r\n")
-    changed = body.replace(b'"connector_id":"1"', b'"connector_id":"2"').replace(b"Marktplatz 1", b"Marktplatz 2")
+    changed = body.replace(b'"connector_id":"1"', b'"connector_id":"2"').replace(
+        b"Marktplatz 1", b"Marktplatz 2"
+    )
     if changed == body:
         raise BenchError("a message in which there is nothing to tamper with")
     return head + end + changed
@@ -272,9 +274,7 @@ def _open_loop(track: _Track, seconds: float) -> list[str]:
     return [*command, "--rate", f"{track.rate}", "--seconds", f"{seconds:g}"]
 
 
-def _told(
-    track: _Track, options: Options, told: dict[str, float], received: int
-) -> dict[str, float]:
+def _told(track: _Track, options: Options, told: dict[str, float], received: int) -> dict[str, float]:
     """Rate and latencies in milliseconds, of what the generator said."""
     if track.rate is not None:
         lost = told["answered"] != told["sent"] or received < told["sent"]

@@ -90,7 +90,8 @@ def measure(rounds: int, slice_s: float) -> Section:
         Column("recovers", "x bare recover", 2),
     )
     notes = [
-        "per second of one thread's CPU time, from the bytes of a message to the verdict, or to the text of the signature"
+        "per second of one thread's CPU time, from the bytes of a message to the verdict, or to the text of "
+        "the signature"
     ]
     if js is None:
         notes.append(f"JavaScript: skipped, {_why_not()}")

@@ -1,1 +1,1 @@
-"""A relay as one would write it in Python without this project: Starlette, aiohttp, coincurve. To compare with."""
+"""A relay as one would write it without this project, to compare with: Starlette, aiohttp, coincurve."""

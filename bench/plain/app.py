@@ -110,9 +110,7 @@ def create(parties: list[dict[str, str]]) -> Starlette:
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     paths = [f"/ocpi/{role}/2.2.1/{{rest:path}}" for role in ("sender", "receiver")]
-    return Starlette(
-        routes=[Route(path, hub.relay, methods=methods) for path in paths], lifespan=lifespan
-    )
+    return Starlette(routes=[Route(path, hub.relay, methods=methods) for path in paths], lifespan=lifespan)
 
 
 def _configured() -> list[dict[str, Any]]:

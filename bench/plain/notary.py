@@ -27,6 +27,9 @@ REQUEST_HEADERS = (
 RESPONSE_HEADERS = ("x-limit", "x-total-count", "link", "location")
 _RSV = re.compile("0x[0-9a-f]{128}1[bc]")
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+_UNREADABLE = (
+    ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, zlib.error, brotli.error
+)  # fmt: skip
 _GZIP = b"\x1f\x8b\x08"
 _UNCOVERED = {"$['body']['ocn_signature']"}
 
@@ -52,7 +55,7 @@ def signer(text: str, signed: Mapping[str, Any]) -> str:
         fields, claimed, rsv = notary["fields"], notary["hash"], notary["rsv"]
         signatory = notary["signatory"].lower()
         rewritten = notary.get("rewrites")
-    except (ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, zlib.error, brotli.error) as error:
+    except _UNREADABLE as error:
         raise Refused(f"no signature: {error}") from None
     if rewritten:
         raise Refused("rewritten by a node")

@@ -1,16 +1,19 @@
-"""What the benchmarks stand on: the plain-Python relay is correct, and the open-loop generator hides nothing."""
+"""What the benchmarks stand on: the plain-Python relay is correct, the open-loop generator hides nothing."""
 
 import asyncio
 import http.server
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 from bench import goals, messages, openloop, report
 from bench.measure import BenchError, Row
+from bench.plain import app as plain_app
 from bench.plain import notary as plain
+from starlette.testclient import TestClient
 
 from ocn_fast import notary
 
@@ -62,8 +65,9 @@ def test_plain_refuses_what_is_no_signature(text: str) -> None:
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        (0, "0"), (-0.0, "0"), (20.0, "20"), (1e5, "100000"), (1e21, "1e+21"), (1e20, "100000000000000000000"),
-        (1e-6, "0.000001"), (1e-7, "1e-7"), (5e-324, "5e-324"), (-1.5, "-1.5"), (12345678.9, "12345678.9"),
+        (0, "0"), (-0.0, "0"), (20.0, "20"), (1e5, "100000"), (1e21, "1e+21"),
+        (1e20, "100000000000000000000"), (1e-6, "0.000001"), (1e-7, "1e-7"),
+        (5e-324, "5e-324"), (-1.5, "-1.5"), (12345678.9, "12345678.9"),
         (123456789012345678, "123456789012345680"), (2**53 + 1, "9007199254740992"), (0.1, "0.1"),
         (1.7976931348623157e308, "1.7976931348623157e+308"),
     ],
@@ -138,8 +142,8 @@ REQUEST = b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 def test_open_loop_counts_a_stall_for_everyone_who_was_due(
     stalling: http.server.ThreadingHTTPServer,
 ) -> None:
-    """100 messages a second for two seconds over four connections: only four can be out when all stands still,
-    but fifty fall due. A generator that waits for answers would show four late ones."""
+    """100 messages a second for two seconds over four connections: only four can be out when all stands
+    still, but fifty fall due. A generator that waits for answers would show four late ones."""
     now = time.perf_counter()
     Stalling.stall = (now + 0.5, now + 0.5 + STALL_S)
     outcome = openloop.run(stalling.server_port, [REQUEST] * 200, 100, 2, 4)
@@ -170,13 +174,6 @@ def test_goals_are_judged_by_the_figures() -> None:
     assert judged["start to ready"]["verdict"] == "not measured"
 
 
-Call = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-def plain_relay() -> Any:
-    return pytest.importorskip("bench.plain.app", reason="aiohttp is not installed: pip install 'ocn-fast[bench]'")
-
-
 def party(party_id: str, key: bytes, endpoint: str) -> dict[str, str]:
     return {
         "country_code": "DE", "party_id": party_id, "address": notary.address_of(key),
@@ -186,10 +183,6 @@ def party(party_id: str, key: bytes, endpoint: str) -> dict[str, str]:
 
 def test_plain_relay_delivers_what_is_signed_and_nothing_else() -> None:
     """The same pre-signed message as the node gets, then changed, unsigned, and by somebody else."""
-    app = plain_relay()
-    from aiohttp import web
-    from starlette.testclient import TestClient
-
     seen: list[bytes] = []
     content = b'{"status_code":1000,"timestamp":"2026-03-01T08:30:00Z"}'
     answer = notary.attach(
@@ -219,7 +212,7 @@ def test_plain_relay_delivers_what_is_signed_and_nothing_else() -> None:
         first, *lines = head.decode().split("\r\n")
         path = first.split()[1]
         headers = dict(line.split(": ", 1) for line in lines) | {"authorization": "Token CPO"}
-        with TestClient(app.create(parties)) as client:
+        with TestClient(plain_app.create(parties)) as client:
             good = client.put(path, headers=headers, content=body)
             assert (good.content, seen) == (answer, [body])
             changed = body.replace(b"SESSION", b"SESSIOM", 1)
@@ -228,7 +221,8 @@ def test_plain_relay_delivers_what_is_signed_and_nothing_else() -> None:
             assert client.put(path, headers=unsigned, content=body).json()["status_code"] == 2001
             wrong = headers | {"authorization": "Token MSP"}
             assert client.put(path, headers=wrong, content=body).status_code == 403
-            assert client.put(path, headers=headers | {"authorization": "Token X"}, content=body).status_code == 401
+            unknown = headers | {"authorization": "Token X"}
+            assert client.put(path, headers=unknown, content=body).status_code == 401
         assert seen == [body]
 
     asyncio.run(story())

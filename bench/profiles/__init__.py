@@ -1,0 +1,1 @@
+"""Load on a running demo: two nodes and real parties, profile by profile, with Locust."""
