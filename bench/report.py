@@ -39,10 +39,13 @@ class Section:
         table = Table(title=self.title, title_justify="left", caption_justify="left")
         table.caption = "\n".join(self.notes)
         table.add_column("row")
-        for column in self.columns:
+        present = [
+            column for column in self.columns if any(column.figure in row.samples for row in self.rows)
+        ]
+        for column in present:
             table.add_column(column.head, justify="right")
         for row in self.rows:
-            table.add_row(row.name, *(_cell(row, column) for column in self.columns))
+            table.add_row(row.name, *(_cell(row, column) for column in present))
             if row.note:
                 table.add_row(f"[dim]  {row.note}[/dim]")
         console.print(table)

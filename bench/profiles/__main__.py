@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -148,7 +149,7 @@ def main(
     folder: Annotated[Path | None, typer.Option(help="Of the demo; else the youngest is taken.")] = None,
 ) -> None:
     """Ends with status 1 if an answer was not as expected."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 130)
     try:
         pairs = demo.pairs(demo.find(folder))
     except NoDemo as error:
