@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _LABELS, _BAR, _STEP, _TOP = 860, 300, 16, 24, 44
+_WIDTH, _LABELS, _TEXT, _BAR, _STEP, _TOP = 860, 300, 180, 16, 24, 44
 _COLOURS = ("#4a7ebb", "#e0a030", "#9aa5b1")
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#555}.head{font-size:15px;font-weight:600}"
@@ -27,7 +27,7 @@ class Bar:
 def draw(title: str, bars: Sequence[Bar], legend: Sequence[str] = (), *, logarithmic: bool = False) -> str:
     """The chart. `legend` names the parts; a logarithmic one is for bars of one part."""
     longest = max(sum(bar.parts) for bar in bars)
-    room = _WIDTH - _LABELS - 130
+    room = _WIDTH - _LABELS - _TEXT
 
     def length(value: float) -> float:
         share = math.log10(max(value, 1)) / math.log10(longest) if logarithmic else value / longest

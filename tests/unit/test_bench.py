@@ -4,16 +4,17 @@ import asyncio
 import http.server
 import threading
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from aiohttp import web
-from bench import goals, messages, openloop, report
+from bench import document, goals, messages, openloop, report
 from bench.measure import BenchError, Row
 from bench.plain import app as plain_app
 from bench.plain import notary as plain
-from starlette.testclient import TestClient
 
 from ocn_fast import notary
 
@@ -174,6 +175,48 @@ def test_goals_are_judged_by_the_figures() -> None:
     assert judged["start to ready"]["verdict"] == "not measured"
 
 
+def kept_run() -> dict[str, Any]:
+    """A results file with one relay row and one signature row, as a run writes it."""
+    relayed, verified = Row("node, signed <1>"), Row("verify CDR, brotli")
+    relayed.add(per_second=4_321.0, p99=7.5, cpu=300.0, floors=2.0)
+    verified.add(per_second=9_876.0)
+    columns = [report.Column(name, name, 1) for name in ("per_second", "p99", "cpu", "floors", "memory")]
+    sections = [
+        report.Section("Relay", columns, [relayed]),
+        report.Section("Signatures", columns, [verified]),
+    ]
+    machine = {
+        "date": "2026-03-01T08:30:00+00:00", "commit": "abc", "cpu": "X", "cores": 2, "load_before": 0.1,
+        "kernel": "6", "python": "3.11", "packages": {"granian": "2.8"}, "nginx": "nginx/1",
+        "rustc": "rustc 1", "build": "B", "command": "python -m bench", "seconds": 9,
+    }  # fmt: skip
+    told = [section.to_builtins() for section in sections]
+    return {"machine": machine, "goals": goals.judged(sections), "sections": told}
+
+
+def test_document_shows_the_run_that_is_kept_and_invents_nothing() -> None:
+    page = f"before\n{document.BEGIN}\nold 1,234\n{document.END}\nafter\n"
+    full = document.rendered(page, kept_run())
+    assert "| node, signed <1> | 4,321.0 ±0% | 7.5 ±0% | 300.0 ±0% | 2.0 ±0% |" in full
+    assert "memory" not in full.partition("### Relay")[2]
+    assert "1,234" not in full
+    empty = document.rendered(full, None)
+    assert document.NONE in empty
+    assert "4,321" not in empty
+    assert (empty.startswith("before"), empty.endswith("after\n")) == (True, True)
+
+
+def test_charts_are_well_formed() -> None:
+    drawn = document.drawings(kept_run())
+    assert set(drawn) == {"rate", "cpu", "verify"}
+    for text in drawn.values():
+        widths = [
+            float(bar.attrib["width"]) for bar in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}rect")
+        ]
+        assert max(widths) > 0
+    assert "300 us = 2.0 x floor" in drawn["cpu"]
+
+
 def party(party_id: str, key: bytes, endpoint: str) -> dict[str, str]:
     return {
         "country_code": "DE", "party_id": party_id, "address": notary.address_of(key),
@@ -202,27 +245,29 @@ def test_plain_relay_delivers_what_is_signed_and_nothing_else() -> None:
         await site.start()
         port = runner.addresses[0][1]
         try:
-            await asyncio.to_thread(calls, f"http://127.0.0.1:{port}/2.2.1")
+            await calls(f"http://127.0.0.1:{port}/2.2.1")
         finally:
             await runner.cleanup()
 
-    def calls(endpoint: str) -> None:
+    async def calls(endpoint: str) -> None:
         parties = [party("CPO", KEY, endpoint), party("MSP", messages.KEYS[messages.MSP], endpoint)]
         head, _, body = messages.request(messages.Batch("session", 1), 0).partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        path = first.split()[1]
+        url = "http://relay" + first.split()[1]
         headers = dict(line.split(": ", 1) for line in lines) | {"authorization": "Token CPO"}
-        with TestClient(plain_app.create(parties)) as client:
-            good = client.put(path, headers=headers, content=body)
+        changed = body.replace(b"SESSION", b"SESSIOM", 1)
+        unsigned = {name: value for name, value in headers.items() if name != "ocn-signature"}
+        app = plain_app.create(parties)
+        transport = httpx.ASGITransport(app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+            good = await client.put(url, headers=headers, content=body)
             assert (good.content, seen) == (answer, [body])
-            changed = body.replace(b"SESSION", b"SESSIOM", 1)
-            unsigned = {name: value for name, value in headers.items() if name != "ocn-signature"}
-            assert client.put(path, headers=headers, content=changed).json()["status_code"] == 2001
-            assert client.put(path, headers=unsigned, content=body).json()["status_code"] == 2001
-            wrong = headers | {"authorization": "Token MSP"}
-            assert client.put(path, headers=wrong, content=body).status_code == 403
-            unknown = headers | {"authorization": "Token X"}
-            assert client.put(path, headers=unknown, content=body).status_code == 401
+            for refused, content, code in ((headers, changed, 2001), (unsigned, body, 2001)):
+                said = await client.put(url, headers=refused, content=content)
+                assert said.json()["status_code"] == code
+            for token, status in (("Token MSP", 403), ("Token X", 401)):
+                said = await client.put(url, headers=headers | {"authorization": token}, content=body)
+                assert said.status_code == status
         assert seen == [body]
 
     asyncio.run(story())
