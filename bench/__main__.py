@@ -11,10 +11,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import crossing, goals, node, registry, relay, report, signatures
+from bench import crossing, goals, node, registry, relay, report, signatures, stages
 from bench.measure import BenchError, machine
 
-PARTS = ("signatures", "crossing", "registry", "node", "relay")
+PARTS = ("signatures", "stages", "crossing", "registry", "node", "relay")
+SLOW = ("registry", "stages")
+"""Only measured in a quick run if named: a chain has to be filled, benches have to be built."""
 
 
 def main(
@@ -36,7 +38,7 @@ def main(
     """Measures and prints. Ends with status 1, without figures, where something is not correct."""
     started = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 130)
-    wanted = parts or list(PARTS)
+    wanted = parts or [part for part in PARTS if not quick or part not in SLOW]
     if unknown := set(wanted) - set(PARTS):
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}")
     rounds, seconds = rounds or (2 if quick else 5), seconds or (1.0 if quick else 4.0)
@@ -47,15 +49,17 @@ def main(
     )
     checked = 300 if quick else 2_000
     options = relay.Options(rounds, seconds, connections, messages, checked, two_nodes)
-    alone = node.Options(rounds, 4.0 if quick else 10.0, messages, native=not quick)
+    alone = node.Options(rounds, 4.0 if quick else 10.0, messages)
     work: dict[str, Callable[[], report.Section]] = {
         "signatures": lambda: signatures.measure(rounds, 0.1 if quick else 0.25),
+        "stages": stages.measure,
         "crossing": crossing.measure,
         "registry": lambda: registry.measure(rounds),
         "node": lambda: node.measure(alone),
         "relay": lambda: relay.measure(options),
     }
     missing_tools: dict[str, Callable[[], list[str]]] = {
+        "stages": stages.missing_tools,
         "registry": registry.missing_tools,
         "node": relay.missing_tools,
         "relay": relay.missing_tools,

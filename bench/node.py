@@ -1,11 +1,9 @@
-"""A node by itself: start to ready, a worker's memory, the table swapped under load, look-ups."""
+"""A node by itself: start to ready, a worker's memory, the table swapped under load."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,26 +25,17 @@ _MOVED = 2_000
 """Parties that every swap of the table changes."""
 _RATE = 1_000.0
 _SWAP_S = 1.0
-_CRITERION = Path("target/criterion")
-_LOOK_UPS = {"100,000": "table, 100000 parties", "1,000,000": "table, 1000000 parties"}
-_LOOK_UP = "registered party and its address"
 START, MEMORY = "start to ready", f"a worker with {PARTIES:,} parties"
 QUIET, SWAPPED = f"steady {_RATE:,.0f}/s, table at rest", f"steady {_RATE:,.0f}/s, table swapped every second"
-PARTY_BYTES = "a registered party, of 100,000"
-
-
-def look_up_name(parties: str) -> str:
-    return f"look-up among {parties} parties"
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long and how often; `native`: whether to build and run what is measured in Rust."""
+    """How long and how often."""
 
     rounds: int
     seconds: float
     messages: int
-    native: bool
 
 
 def measure(options: Options) -> Section:
@@ -67,10 +56,6 @@ def measure(options: Options) -> Section:
         "have another key; the keeper's work on it is part of what is seen",
         f"{options.rounds} rounds; the worker's memory is its RSS after some thousand messages",
     ]
-    if options.native and shutil.which("cargo"):
-        rows += _native_rows()
-    else:
-        notes.append("look-ups: skipped, " + ("cargo is not on the path" if options.native else "QUICK"))
     columns = (
         Column("seconds", "s", 2),
         Column("rss", "MB"),
@@ -79,8 +64,6 @@ def measure(options: Options) -> Section:
         Column("p99", "p99 ms", 2),
         Column("p999", "p99.9 ms", 2),
         Column("swaps", "swaps"),
-        Column("nanoseconds", "ns"),
-        Column("bytes", "bytes"),
     )
     return Section(TITLE, columns, rows, notes)
 
@@ -152,29 +135,3 @@ def _workers(supervisor: int) -> list[int]:
     if not found:
         raise BenchError("no worker was found among the node's processes")
     return found
-
-
-def _native_rows() -> list[Row]:
-    """Look-ups from criterion, bytes of a party from the test that counts them."""
-    _cargo("bench", "-p", "ocn-core", "--bench", "table", "--", "--noplot", _LOOK_UP)
-    rows = []
-    for parties, group in _LOOK_UPS.items():
-        estimates = json.loads((_CRITERION / group / _LOOK_UP / "new/estimates.json").read_text())
-        row = Row(look_up_name(parties))
-        row.add(nanoseconds=estimates["median"]["point_estimate"])
-        rows.append(row)
-    said = _cargo("test", "-p", "ocn-core", "--test", "table_allocation", "--", "--nocapture")
-    counted = re.search(r"one party: (\d+) bytes", said)
-    if counted is None:
-        raise BenchError("the test that counts the bytes of a party did not tell them")
-    row = Row(PARTY_BYTES)
-    row.add(bytes=float(counted[1]))
-    return [*rows, row]
-
-
-def _cargo(*arguments: str) -> str:
-    command = ["cargo", arguments[0], "--locked", "--quiet", *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchError(f"{' '.join(command)} failed:\n{done.stderr[-2_000:]}")
-    return done.stdout
