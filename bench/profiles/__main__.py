@@ -151,10 +151,12 @@ def main(
     """Ends with status 1 if an answer was not as expected."""
     console = Console(width=None if sys.stdout.isatty() else 130)
     try:
-        pairs = demo.pairs(demo.find(folder))
+        folder = folder or demo.youngest()
+        pairs = demo.pairs(demo.parties(folder))
     except NoDemo as error:
         console.print(str(error), style="red")
         raise typer.Exit(2) from None
+    console.print(f"{profile} on the demo in {folder}, {rate:g} messages a second at full load")
     for cpo, msp in pairs:
         way = "the same node" if cpo.node == msp.node else "two nodes"
         console.print(f"{cpo.name} at {cpo.node}, {msp.name} at {msp.node}: over {way}")

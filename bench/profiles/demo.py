@@ -88,18 +88,21 @@ class Request:
     body: bytes
 
 
-def find(folder: Path | None) -> list[Party]:
-    """The parties of a demo: of the one in that folder, else of the youngest. Raises NoDemo."""
-    if folder is None:
-        folders = sorted(Path(tempfile.gettempdir()).glob(_FOLDERS), key=lambda one: one.stat().st_mtime)
-        if not folders:
-            raise NoDemo("no demo is running: make demo KEEP=1")
-        folder = folders[-1]
+def youngest() -> Path:
+    """The folder of the demo that was started last. Raises NoDemo."""
+    folders = sorted(Path(tempfile.gettempdir()).glob(_FOLDERS), key=lambda one: one.stat().st_mtime)
+    if not folders:
+        raise NoDemo("no demo is running: make demo KEEP=1")
+    return folders[-1]
+
+
+def parties(folder: Path) -> list[Party]:
+    """The registered parties of a demo. Raises NoDemo unless there are a CPO and an eMSP among them."""
     found = [_read(home) for home in sorted(folder.iterdir()) if (home / "state.json").is_file()]
-    parties = [party for party in found if party is not None]
-    if not any(party.is_cpo for party in parties) or all(party.is_cpo for party in parties):
-        raise NoDemo(f"{folder} has no CPO and eMSP that are registered: is it a demo?")
-    return parties
+    registered = [party for party in found if party is not None]
+    if len({party.is_cpo for party in registered}) < 2:
+        raise NoDemo(f"{folder} has no CPO and eMSP that are registered: is its story told to the end?")
+    return registered
 
 
 def _read(home: Path) -> Party | None:

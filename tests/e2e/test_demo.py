@@ -157,6 +157,10 @@ def test_a_kept_demo_answers_the_calls_that_it_prints(tool: Callable[[str], str]
     with demo("--keep") as (process, run):
         assert process.stdout is not None
         text = "".join(iter(lambda: process.stdout.readline(), "Ctrl-C ends it all.\n"))  # type: ignore[union-attr]
+        data = Path(re.search(r"data  (\S+)", text)[1])  # type: ignore[index]
+        nodes = {home: json.loads((data / home / "state.json").read_bytes())["versions_url"] for home in
+                 ("de-cpo", "de-msp", "nl-msp")}  # fmt: skip
+        assert nodes["de-cpo"] == nodes["de-msp"] != nodes["nl-msp"], "a party is at each node again"
         commands = re.findall(r"^(?:curl|ocn-fast) (?:.*\\\n)*.*", text, re.MULTILINE)
         assert len(commands) >= 5
         for command in commands:

@@ -323,6 +323,13 @@ class Network:
         await self.parties[party].do("move", versions_url=versions_url, token=token)
         self.homes[party] = node
 
+    async def go_home(self) -> None:
+        """Brings every party back to the node that it had at the start. Raises `DemoError`."""
+        for member in self.cast.members:
+            if member.present and self.homes[member.party] != member.node:
+                await self.list_under(member.party, member.node)
+                await self.move(member.party, member.node)
+
     async def _new_party(self, member: Member) -> PartyEntry:
         """A party with a home and a key of its own, unless that lives with its signer."""
         home = self._home(member.party)

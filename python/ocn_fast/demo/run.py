@@ -50,6 +50,9 @@ async def run(
             else:
                 printer.end(False, f"not as expected: {failed.step}, after {seconds:.1f} s")
             if keep:
+                # What is left to play with has parties at both nodes again.
+                if failed is None:
+                    await network.go_home()
                 printer.note(examples(network))
                 await asyncio.Event().wait()
     return failed is None
