@@ -13,7 +13,7 @@ PROFILE ?= steady
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-rust test-python check format interop bench load wheel wheel-demo docs clean
+.PHONY: help setup build demo test test-rust test-python check format interop bench load guard guard-update wheel wheel-demo docs clean
 
 help:  ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,13 @@ bench: build $(VENV)/.bench  ## Rate, latency and CPU per message beside floor a
 
 load: build $(VENV)/.bench  ## One profile of load (PROFILE=steady) on a demo that was left running.
 	$(BIN)/python -m bench.profiles $(PROFILE) $(ARGS)
+
+guard: build  ## Counts instructions, system calls and Python calls of a message, and compares (needs valgrind, strace).
+	$(BIN)/python -m bench.guard $(ARGS)
+	$(BIN)/python -m pytest -m guard
+
+guard-update: build  ## Counts the instructions again and writes them down, for a commit of its own.
+	$(BIN)/python -m bench.guard --update
 
 wheel: $(VENV)/.python  ## Builds the wheel into dist/.
 	$(BIN)/maturin build --release --locked --out dist
