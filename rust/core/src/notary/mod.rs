@@ -45,7 +45,7 @@ pub const REWRITABLE: [&str; 6] = [
 /// How the notary object is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Container {
-    /// Quality 4, window 22: v1 nodes and the JavaScript package.
+    /// v1 nodes and the JavaScript package.
     Brotli,
     /// v2 nodes.
     Gzip,
