@@ -1,5 +1,4 @@
 //! The leaves of a document with their paths, in document order (`ocn-notary.md` 3).
-use std::fmt::Write;
 use std::ops::Range;
 
 use super::{JsonError, Limits, Reader, Scalar, Text, Token};
@@ -120,8 +119,7 @@ impl<'a> Leaves<'a> {
         }) = self.frames.last_mut()
         {
             self.path.truncate(*path);
-            // Writing to a String cannot fail.
-            let _ = write!(self.path, "[{next}]");
+            push_index(*next, &mut self.path);
             *next += 1;
         }
     }
@@ -158,6 +156,20 @@ impl<'a> Leaves<'a> {
         }
         Ok(())
     }
+}
+
+/// Appends `[index]`. Formatting it the usual way would take most of a short leaf's time.
+fn push_index(index: usize, path: &mut String) {
+    path.push('[');
+    let mut place = 1;
+    while index / place >= 10 {
+        place *= 10;
+    }
+    while place > 0 {
+        path.push(char::from(b'0' + (index / place % 10) as u8));
+        place /= 10;
+    }
+    path.push(']');
 }
 
 /// Length, first and last eight bytes.
@@ -234,6 +246,15 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(leaves("7").unwrap(), [("$".to_owned(), "7".to_owned())]);
         assert_eq!(leaves("[[]]").unwrap(), []);
+    }
+
+    #[test]
+    fn indices_are_written_in_full() {
+        for index in [0, 1, 9, 10, 99, 100, 101, 90_807, usize::MAX] {
+            let mut path = String::new();
+            push_index(index, &mut path);
+            assert_eq!(path, format!("[{index}]"));
+        }
     }
 
     #[test]

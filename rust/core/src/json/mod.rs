@@ -6,15 +6,17 @@
 //! `safety.md` A25 to A30.
 mod edit;
 mod leaves;
+mod lengths;
 mod reader;
 mod text;
 
 pub(crate) use edit::TopLevel;
 pub use edit::{Removed, insert_member, members, remove_member, splice};
 pub use leaves::{Leaf, Leaves};
+pub(crate) use lengths::path_lengths;
 pub use reader::{Reader, Scalar, Token, validate};
-pub(crate) use text::quote_into;
 pub use text::{Text, quote, string};
+pub(crate) use text::{quote_into, quoted_length};
 
 /// The deepest nesting that [`Limits::depth`] can allow: one bit each is kept for open brackets.
 pub const MAX_DEPTH: usize = 1024;

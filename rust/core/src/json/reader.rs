@@ -291,7 +291,7 @@ pub fn validate(doc: &[u8], limits: &Limits) -> Result<(), JsonError> {
 /// How many bytes of a string come before the next quote, backslash or control character.
 ///
 /// Eight bytes at a time: a borrow can only reach bytes above the first hit, so the lowest hit is exact.
-fn plain_run(bytes: &[u8]) -> usize {
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let mut rest = bytes;

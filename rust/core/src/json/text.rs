@@ -2,6 +2,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::reader::plain_run;
 use super::{JsonError, Limits, Reader, Scalar, Token};
 
 /// The inside of a string literal whose escapes are known to be well formed.
@@ -148,13 +149,31 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// How many bytes [`quote`] makes of it, quotes apart.
+pub(crate) fn quoted_length(text: &str) -> usize {
+    let mut length = text.len();
+    let mut rest = text.as_bytes();
+    while let Some((special, after)) = rest[plain_run(rest)..].split_first() {
+        length += match special {
+            b'"' | b'\\' | 8 | 9 | 10 | 12 | 13 => 1,
+            _ => 5,
+        };
+        rest = after;
+    }
+    length
+}
+
 /// [`quote`] at the end of `out`.
 pub(crate) fn quote_into(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+    loop {
+        let at = plain_run(rest.as_bytes());
         out.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
+        let Some(special) = rest.as_bytes().get(at) else {
+            break;
+        };
+        match special {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),
             b'\n' => out.push_str("\\n"),
@@ -169,7 +188,6 @@ pub(crate) fn quote_into(text: &str, out: &mut String) {
         }
         rest = &rest[at + 1..];
     }
-    out.push_str(rest);
     out.push('"');
 }
 
@@ -188,6 +206,9 @@ mod tests {
             quote("a\"\\\n\u{1}\u{7f}é"),
             "\"a\\\"\\\\\\n\\u0001\u{7f}é\""
         );
+        for text in ["", "plain", expected, "a\u{1}\u{1f}\u{20}\u{7f}é\"\\"] {
+            assert_eq!(quoted_length(text) + 2, quote(text).len(), "{text:?}");
+        }
     }
 
     #[test]

@@ -98,25 +98,28 @@ impl<'a> Values<'a> {
     /// 64 KiB for the rest. Stops counting at `enough`.
     pub(super) fn expected_notary_bytes(&self, limits: &Limits, enough: usize) -> usize {
         const REST: usize = 64 << 10;
-        const PER_PATH: usize = 3;
         let mut expected = REST;
+        let mut take = |path: usize| {
+            /// Two quotes and a comma.
+            const AROUND: usize = 3;
+            expected += path + AROUND;
+            expected < enough
+        };
+        // Bodies make messages large, and for theirs only lengths are needed.
+        let (body, rest) = match self.body {
+            Part::Json(doc) => (doc, Part::Absent),
+            other => (&b"null"[..], other),
+        };
+        let small = Self {
+            body: rest,
+            ..*self
+        };
         // A document that cannot be walked is refused later, for its own reason.
-        let _ = self.walk(limits, |path, _| {
-            let escapes: usize = path
-                .bytes()
-                .map(|byte| match byte {
-                    b'"' | b'\\' | 8 | 9 | 10 | 12 | 13 => 1,
-                    0..0x20 => 5,
-                    _ => 0,
-                })
-                .sum();
-            expected += path.len() + escapes + PER_PATH;
-            if expected < enough {
-                Ok(())
-            } else {
-                Err(NotaryError::new(Reason::Size))
-            }
+        let _ = small.walk(limits, |path, _| match take(json::quoted_length(path)) {
+            true => Ok(()),
+            false => Err(NotaryError::new(Reason::Size)),
         });
+        let _ = json::path_lengths(body, "$['body']".len(), &limits.part(1), &mut take);
         expected.min(enough)
     }
 }
