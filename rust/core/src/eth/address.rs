@@ -1,4 +1,5 @@
 //! Addresses of keys and contracts.
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +8,17 @@ use super::{EthError, hex, keccak256};
 /// The last 20 bytes of the keccak-256 of a public key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address([u8; 20]);
+
+/// How many checksums a thread remembers: 16 KB.
+const KNOWN_ADDRESSES: usize = 256;
+
+/// An address and its digits with the checksum.
+type Known = Option<(Address, [u8; 40])>;
+
+thread_local! {
+    /// Each address has one place, which it shares with others: whoever collides on purpose slows only that.
+    static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Address {
     /// The address of these bytes.
@@ -43,7 +55,26 @@ impl Address {
     }
 
     /// The 40 digits, in the case that EIP-55 asks for.
+    ///
+    /// Each message brings the same few addresses several times over, so each thread remembers some.
     fn digits(&self) -> [u8; 40] {
+        KNOWN.with_borrow_mut(|known| {
+            if known.is_empty() {
+                known.resize(KNOWN_ADDRESSES, None);
+            }
+            let place = &mut known[usize::from(self.0[19]) % KNOWN_ADDRESSES];
+            match place {
+                Some((address, digits)) if address == self => *digits,
+                _ => {
+                    let digits = self.checksummed();
+                    *place = Some((*self, digits));
+                    digits
+                }
+            }
+        })
+    }
+
+    fn checksummed(&self) -> [u8; 40] {
         let mut digits = [0; 40];
         let text = hex::encode(&self.0);
         digits.copy_from_slice(&text.as_bytes()[2..]);
@@ -62,9 +93,7 @@ impl fmt::Display for Address {
     /// `0x` and 40 digits with the EIP-55 checksum.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("0x")?;
-        self.digits()
-            .iter()
-            .try_for_each(|&digit| fmt::Write::write_char(f, char::from(digit)))
+        f.write_str(std::str::from_utf8(&self.digits()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -86,6 +115,21 @@ impl FromStr for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remembered_checksums_are_those_of_the_address() {
+        let address = |number: u16| {
+            let mut bytes = [0x5a; 20];
+            bytes[..2].copy_from_slice(&number.to_le_bytes());
+            bytes[19] = (number % 3) as u8;
+            Address(bytes)
+        };
+        for number in (0..60).chain(0..60) {
+            let address = address(number);
+            assert_eq!(address.digits(), address.checksummed());
+            assert_eq!(address.digits(), address.checksummed());
+        }
+    }
 
     /// The examples of EIP-55.
     const EXAMPLES: [&str; 8] = [
