@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from peers import Network, Peer, Script, Talk, answer, envelope, network
-from processes import children
+from processes import Running, children, until
 
 DEADLINE_S = 1.5
 CONNECT_S = 0.5
@@ -41,15 +41,22 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         "relay.breaker_failures=1000",
     )
     with network(tmp_path_factory.mktemp("faults"), *flags) as running:
+        # A worker that is still starting has yet to open most of its files.
+        until(lambda: len(workers_of(running.node)) == 2, what="both workers")
         running.probe()
-        workers = children(running.node.process.pid)
+        processes, workers = children(running.node.process.pid), workers_of(running.node)
         files = open_files(workers)
         yield running
         # No fault has ended a process, and none has left a connection behind.
-        assert children(running.node.process.pid) == workers
+        assert children(running.node.process.pid) == processes
         assert open_files(workers) <= files + FILES_SLACK
         log = running.node.log.read_text()
         assert not any(secret in log for peer in ("MSP", "CPO") for secret in secrets_of(running[peer]))
+
+
+def workers_of(node: Running) -> list[int]:
+    """The workers that serve."""
+    return [line["pid"] for line in node.lines() if line["event"].startswith("Started worker-")]
 
 
 def open_files(processes: list[int]) -> int:
