@@ -5,6 +5,7 @@ means is decided over there; here its body is read, its requester watched, its a
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -17,8 +18,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 WATCH_S = 0.05
-"""How often relays under way are looked at. One that was there the last time is watched for a requester
-that hangs up; most have been answered by then and never cost a look."""
+"""How often everything that is waited for is looked at: a body that is late, a relay whose requester has hung
+up. Most is over before the first look and costs none."""
 
 
 class RelayDoor:
@@ -28,7 +29,7 @@ class RelayDoor:
     def __init__(self, node: NodeService, *, body_timeout_s: float) -> None:
         self._node = node
         self._body_timeout_s = body_timeout_s
-        self._watch = HangUpWatch()
+        self._watch = Watch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One message. Where a newer table could change the verdict, it is fetched and the message tried
@@ -55,8 +56,18 @@ class RelayDoor:
             if isinstance(read, Reply):
                 return read, None
             body = read
-        with self._watch(gate, receive):
+        answer = _Answer(gate, receive)
+        self._watch.add(answer)
+        try:
             return await gate.relay(body), body
+        except BaseException:
+            # The handler itself is being ended: nobody will take the answer.
+            gate.cancel()
+            raise
+        finally:
+            self._watch.drop(answer)
+            if answer.listener is not None:
+                answer.listener.cancel()
 
     async def _read(self, gate: Gate, receive: Receive) -> bytes | Reply:
         """The whole body, or the refusal that takes its place. Each `receive` costs as much as the
@@ -66,87 +77,96 @@ class RelayDoor:
             return b""
         chunks: list[bytes] = []
         size = 0
+        reading = _Body(self._body_timeout_s)
+        self._watch.add(reading)
         try:
-            async with asyncio.timeout(self._body_timeout_s):
-                while announced is None or size < announced:
-                    message = await receive()
-                    chunk = message.get("body", b"")
-                    if announced is None and (refusal := gate.grow(len(chunk))) is not None:
-                        return refusal
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                        break
-        except TimeoutError:
+            while announced is None or size < announced:
+                message = await receive()
+                chunk = message.get("body", b"")
+                if announced is None and (refusal := gate.grow(len(chunk))) is not None:
+                    return refusal
+                chunks.append(chunk)
+                size += len(chunk)
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    break
+        except asyncio.CancelledError:
+            if not reading.is_late_only():
+                raise
             return gate.refuse("slow")
+        finally:
+            self._watch.drop(reading)
         if message["type"] == "http.disconnect" or size < (announced or 0):
             return gate.refuse("gone")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-class HangUpWatch:
-    """Notices requesters that hang up, at the price of one timer for all messages.
-
-    The server does not end a handler whose client is gone; it says so to whoever calls `receive`. Calling
-    it for every message would cost as much as the rest of the crossing, so only relays that take long are
-    watched.
-    """
+class Watch:
+    """Looks at what is waited for, at the price of one timer for all messages: a timer for each would cost a
+    tenth of what the event loop spends on a message."""
 
     def __init__(self) -> None:
-        self._relays: dict[Gate, _Relay] = {}
+        self._waits: set[_Body | _Answer] = set()
         self._ticking = False
 
-    def __call__(self, gate: Gate, receive: Receive) -> "_Relay":
-        return _Relay(self, gate, receive)
-
-    def enter(self, relay: "_Relay") -> None:
-        self._relays[relay.gate] = relay
+    def add(self, wait: "_Body | _Answer") -> None:
+        self._waits.add(wait)
         if not self._ticking:
             self._ticking = True
             asyncio.get_running_loop().call_later(WATCH_S, self._tick)
 
-    def leave(self, relay: "_Relay") -> None:
-        del self._relays[relay.gate]
+    def drop(self, wait: "_Body | _Answer") -> None:
+        self._waits.discard(wait)
 
     def _tick(self) -> None:
-        for relay in self._relays.values():
-            relay.grow_older()
-        self._ticking = bool(self._relays)
+        for wait in self._waits:
+            wait.look()
+        self._ticking = bool(self._waits)
         if self._ticking:
             asyncio.get_running_loop().call_later(WATCH_S, self._tick)
 
 
-class _Relay:
-    """One relay under way."""
+class _Body:
+    """A body on its way. One that takes too long ends what waits for it, as `asyncio.timeout` would."""
 
-    __slots__ = ("_receive", "_seen", "_task", "_watch", "gate")
+    __slots__ = ("_expired", "_reader", "_until")
 
-    def __init__(self, watch: HangUpWatch, gate: Gate, receive: Receive) -> None:
-        self.gate = gate
-        self._watch = watch
+    def __init__(self, seconds: float) -> None:
+        self._reader = asyncio.current_task()
+        self._until = time.monotonic() + seconds
+        self._expired = False
+
+    def look(self) -> None:
+        if not self._expired and time.monotonic() >= self._until:
+            self._expired = True
+            assert self._reader is not None, "handlers run in tasks"
+            self._reader.cancel()
+
+    def is_late_only(self) -> bool:
+        """Whether a cancellation was ours, and nobody else wants the handler to end."""
+        return self._expired and self._reader is not None and self._reader.uncancel() == 0
+
+
+class _Answer:
+    """A relay under way. The server does not end a handler whose client is gone; it says so to whoever
+    calls `receive`, which costs as much as the rest of the crossing: only relays that take long are listened
+    for."""
+
+    __slots__ = ("_gate", "_receive", "_seen", "listener")
+
+    def __init__(self, gate: Gate, receive: Receive) -> None:
+        self._gate = gate
         self._receive = receive
         self._seen = False
-        self._task: asyncio.Task[None] | None = None
+        self.listener: asyncio.Task[None] | None = None
 
-    def __enter__(self) -> None:
-        self._watch.enter(self)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._watch.leave(self)
-        if self._task is not None:
-            self._task.cancel()
-        if kind is not None:
-            # The handler itself is being ended: nobody will take the answer.
-            self.gate.cancel()
-
-    def grow_older(self) -> None:
-        """Called at every tick; from the second one on the requester is watched."""
-        if self._seen and self._task is None:
-            self._task = asyncio.create_task(self._until_gone())
+    def look(self) -> None:
+        """From the second look on somebody listens for the requester."""
+        if self._seen and self.listener is None:
+            self.listener = asyncio.create_task(self._until_gone())
         self._seen = True
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         # What has left is relayed to its end all the same; the answer then finds nobody.
-        self.gate.cancel()
+        self._gate.cancel()
