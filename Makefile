@@ -10,10 +10,11 @@ MATURIN := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin
 KEEP ?=
 QUICK ?=
 PROFILE ?= steady
+MINUTES ?= 30
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-rust test-python check format interop bench load guard guard-update wheel wheel-demo docs clean
+.PHONY: help setup build demo test test-rust test-python check format interop bench load soak guard guard-update wheel wheel-demo docs clean
 
 help:  ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +84,9 @@ bench: build $(VENV)/.bench  ## Rate, latency and CPU per message beside floor a
 
 load: build $(VENV)/.bench  ## One profile of load (PROFILE=steady) on a demo that was left running.
 	$(BIN)/python -m bench.profiles $(PROFILE) $(ARGS)
+
+soak: build $(VENV)/.bench  ## A day of all kinds of messages in half an hour (MINUTES=30): is memory flat?
+	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 guard: build  ## Counts instructions, system calls and Python calls of a message, and compares (needs valgrind, strace).
 	$(BIN)/python -m bench.guard $(ARGS)

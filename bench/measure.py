@@ -77,7 +77,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
-        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "command": " ".join(["python", *sys.orig_argv[1:]]),
         "cpu": cpu,
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0],
@@ -128,6 +128,22 @@ def memory_bytes(pids: Iterable[int]) -> int:
 def resident_bytes(pid: int) -> int:
     """What one process holds in memory, shared pages included (RSS)."""
     return _field(pid, "status", "VmRSS")
+
+
+def descriptors(pid: int) -> int:
+    """How many files, sockets and pipes a process has open; 0 if it is gone."""
+    try:
+        return sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def command_line(pid: int) -> str:
+    """What a process was started with, in one line; empty if it is gone."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _field(pid: int, file: str, name: str) -> int:

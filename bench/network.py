@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -274,8 +274,8 @@ def serving(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     ready = home / "ready.json"
     command = [sys.executable, "-m", "ocn_fast", "serve", "--config", str(home / "ocn-fast.toml")]
     command += ["--ready-file", str(ready)]
-    with (home / "log").open("wb") as log, _process(command, log) as process:
-        _wait(ready.exists, process, home / "log")
+    with (home / "log").open("wb") as log, running(command, log) as process:
+        until(ready.exists, process, home / "log")
         yield process
 
 
@@ -301,8 +301,8 @@ def plain_relay(folder: Path, parties: Backend) -> Iterator[Node]:
     command += ["--no-ws", "--backpressure", "4096", "--workers", "1", "--no-log"]
     command += ["--port", str(port), "bench.plain.app:app"]
     environment = os.environ | {"PLAIN_RELAY_PARTIES": str(folder / "parties.json")}
-    with (folder / "log").open("wb") as log, _process(command, log, environment) as process:
-        _wait(lambda: _listens(port), process, folder / "log")
+    with (folder / "log").open("wb") as log, running(command, log, environment) as process:
+        until(lambda: _listens(port), process, folder / "log")
         registry = Registry(folder / "none", b"", (), ())
         yield Node(f"http://127.0.0.1:{port}", process.pid, tokens, registry, folder)
 
@@ -377,29 +377,36 @@ def _nginx(folder: Path, servers: str, port: int) -> Iterator[int]:
             {servers}
         }}""")
     command = [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)]
-    with (folder / "log").open("wb") as log, _process(command, log) as process:
-        _wait(lambda: _listens(port), process, folder / "log")
+    with (folder / "log").open("wb") as log, running(command, log) as process:
+        until(lambda: _listens(port), process, folder / "log")
         yield process.pid
 
 
 @contextlib.contextmanager
-def _process(
-    command: Sequence[str], log: Any, environment: dict[str, str] | None = None
+def running(
+    command: Sequence[str],
+    log: Any,
+    environment: dict[str, str] | None = None,
+    stop_s: float = _STOP_S,
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the `with` block: asked first, killed after `stop_s` seconds."""
     process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
     try:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(_STOP_S)
+            process.wait(stop_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
-def _wait(condition: Any, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_S
+def until(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, start_s: float = _START_S
+) -> None:
+    """Returns once the condition holds. Raises BenchError if the process ends or takes too long."""
+    deadline = time.monotonic() + start_s
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
             raise BenchError(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2_000:]}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import network
-from bench.measure import BenchError, Row, family, resident_bytes
+from bench.measure import BenchError, Row, command_line, family, resident_bytes
 from bench.messages import CPO, Batch
 from bench.report import Column, Section
 from ocn_fast.registry import snapshot
@@ -126,12 +126,7 @@ def _until_block(node: network.Node, block: int) -> None:
 
 def _workers(supervisor: int) -> list[int]:
     """The processes of a node that relay: those that were spawned, not started by a command line."""
-    found = []
-    for pid in family(supervisor):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"spawn_main" in line:
-                found.append(pid)
+    found = [pid for pid in family(supervisor) if "spawn_main" in command_line(pid)]
     if not found:
         raise BenchError("no worker was found among the node's processes")
     return found

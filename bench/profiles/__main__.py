@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import sys
@@ -147,6 +148,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=5)] = 60.0,
     rate: Annotated[float, typer.Option(help="Messages a second at full load.", min=1)] = 100.0,
     folder: Annotated[Path | None, typer.Option(help="Of the demo; else the youngest is taken.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write what is printed, as JSON.")] = None,
 ) -> None:
     """Ends with status 1 if an answer was not as expected."""
     console = Console(width=None if sys.stdout.isatty() else 130)
@@ -173,34 +175,59 @@ def main(
     assert runner.shape_greenlet is not None
     runner.shape_greenlet.join()
     runner.quit()
-    wrong = _summary(console, environment, judge, time.monotonic() - started)
-    if wrong:
+    told = _told(environment, judge, time.monotonic() - started)
+    _show(console, told)
+    if out:
+        out.write_text(json.dumps(told))
+    if environment.stats.total.num_failures:
         raise typer.Exit(1)
 
 
-def _summary(console: Console, environment: Environment, judge: Judge, seconds: float) -> int:
-    """Prints what was sent and what was refused; returns how many answers were not as expected."""
+def _told(environment: Environment, judge: Judge, seconds: float) -> dict[str, Any]:
+    """What was sent, how long answers took, and what was refused; all messages together come last."""
+    entries: list[Any] = sorted(environment.stats.entries.values(), key=lambda entry: entry.name)
+    messages = [
+        {
+            "message": entry.name,
+            "sent": entry.num_requests,
+            "per_second": entry.num_requests / seconds,
+            "p50_ms": entry.get_response_time_percentile(0.5),
+            "p99_ms": entry.get_response_time_percentile(0.99),
+            "worst_ms": entry.max_response_time,
+            "not_as_expected": entry.num_failures,
+        }
+        for entry in (*entries, environment.stats.total)
+    ]
+    refusals = [
+        {
+            "message": name,
+            "refusal": kind,
+            "count": count,
+            "expected": f"OCPI {traffic.EXPECTED.get(name)}" in kind,
+        }
+        for (name, kind), count in judge.refusals.most_common()
+    ]
+    return {"seconds": seconds, "messages": messages, "refusals": refusals, "checked": judge.checked}
+
+
+def _show(console: Console, told: dict[str, Any]) -> None:
     table = Table(title="Messages", title_justify="left")
     for head in ("message", "sent", "per second", "p50 ms", "p99 ms", "worst ms", "not as expected"):
         table.add_column(head, justify="left" if head == "message" else "right")
-    entries: list[Any] = sorted(environment.stats.entries.values(), key=lambda entry: entry.name)
-    for entry in [*entries, environment.stats.total]:
+    for one in told["messages"]:
         table.add_row(
-            entry.name, f"{entry.num_requests:,}", f"{entry.num_requests / seconds:,.1f}",
-            f"{entry.get_response_time_percentile(0.5):,.0f}",
-            f"{entry.get_response_time_percentile(0.99):,.0f}",
-            f"{entry.max_response_time:,.0f}", f"{entry.num_failures:,}",
+            one["message"], f"{one['sent']:,}", f"{one['per_second']:,.1f}", f"{one['p50_ms']:,.0f}",
+            f"{one['p99_ms']:,.0f}", f"{one['worst_ms']:,.0f}", f"{one['not_as_expected']:,}",
         )  # fmt: skip
     console.print(table)
     refused = Table(title="Refusals by kind", title_justify="left")
     for head in ("message", "refusal", "count", "expected"):
         refused.add_column(head, justify="right" if head == "count" else "left")
-    for (name, kind), count in judge.refusals.most_common():
-        expected = "yes" if f"OCPI {traffic.EXPECTED.get(name)}" in kind else "no"
-        refused.add_row(name, kind, f"{count:,}", expected)
-    console.print(refused if judge.refusals else "Nothing was refused.")
-    console.print(f"signatures of {judge.checked:,} answers were checked")
-    return int(environment.stats.total.num_failures)
+    for one in told["refusals"]:
+        expected = "yes" if one["expected"] else "no"
+        refused.add_row(one["message"], one["refusal"], f"{one['count']:,}", expected)
+    console.print(refused if told["refusals"] else "Nothing was refused.")
+    console.print(f"signatures of {told['checked']:,} answers were checked")
 
 
 if __name__ == "__main__":
