@@ -22,6 +22,7 @@ from ocn_fast._native import Gate as Gate  # the doors handle these two
 from ocn_fast._native import Reply as Reply
 from ocn_fast.config import Settings
 from ocn_fast.errors import StoreError, StoreFull, StoreUnavailable
+from ocn_fast.lookups import LookUps
 from ocn_fast.store import Link, LinkTaken, Store
 
 LAST_SEEN_S = 5.0
@@ -33,9 +34,6 @@ STATS_S = 1.0
 CURRENT_S = 1.0
 """A refusal may stand on a table that was compared with the store at most this long ago (`safety.md`
 I19)."""
-
-REMEMBERED = 4_096
-"""Unknown tokens and receivers that are remembered as such at once."""
 
 _NAMED_BY: dict[str, tuple[bytes, ...]] = {
     "token": (b"authorization",),
@@ -60,7 +58,7 @@ class NodeService:
             settings.native(), key, keyfiles.read_key_ring(settings.node.key_ring_file)
         )
         self._table = _TableKeeper(self._native, store)
-        self._unknown = _Unknown(settings.auth.sql_lookups_per_s, settings.auth.negative_ttl_s)
+        self._look_ups = LookUps(settings.auth)
         self._stats_file = figures.worker_file(settings)
         self._descriptor = -1
         self._upkeep: list[asyncio.Task[None]] = []
@@ -130,14 +128,14 @@ class NodeService:
         """
         names = _NAMED_BY[what]
         key = hash((what, *(value for name, value in scope["headers"] if name in names)))
-        if not self._unknown.may_look(key):
+        if self._look_ups.is_unknown(key) or not self._look_ups.take():
             if self._table.age() > CURRENT_S:
                 raise StoreUnavailable("the table could not be compared with the store")
             return self._table.number != seen
         await self._table.check()
         if self._table.number != seen:
             return True
-        self._unknown.remember(key)
+        self._look_ups.remember(key)
         return False
 
     def fetch(
@@ -306,36 +304,6 @@ class _TableKeeper:
 
 class _Numbered(msgspec.Struct):
     number: int
-
-
-class _Unknown:
-    """What strangers may cost: `per_s` looks a second, and none for what was unknown `ttl_s` ago."""
-
-    def __init__(self, per_s: int, ttl_s: float) -> None:
-        self._per_s = per_s
-        self._ttl_s = ttl_s
-        self._left = float(per_s)
-        self._counted_at = time.monotonic()
-        self._until: dict[int, float] = {}
-
-    def may_look(self, key: int) -> bool:
-        """Takes one look out of the budget, unless that key is known to be unknown."""
-        now = time.monotonic()
-        if self._until.get(key, 0.0) > now:
-            return False
-        self._left = min(self._left + (now - self._counted_at) * self._per_s, float(self._per_s))
-        self._counted_at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def remember(self, key: int) -> None:
-        """That key was looked for and does not exist."""
-        if len(self._until) >= REMEMBERED:
-            # Forgetting costs at most a look each, and those are budgeted.
-            self._until.clear()
-        self._until[key] = time.monotonic() + self._ttl_s
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import time
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -18,13 +17,12 @@ from starlette.requests import Request
 from ocn_fast.config import Settings
 from ocn_fast.http.responses import Refusal
 from ocn_fast.http.sources import Failures, Networks, source_of
+from ocn_fast.lookups import LookUps
 from ocn_fast.store import Platform, RegistrationToken, Store
 from ocn_fast.store.records import TokenEncoding
 
 HEADER_CHARACTERS = 256
 """No form of a token is longer."""
-UNKNOWN_TOKENS = 10_000
-"""Unknown tokens remembered: bounds the memory of a flood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,7 @@ class Callers:
         self._store = store
         self._proxies = Networks(settings.http.trusted_proxies)
         self._failures = Failures(settings.auth.failures_per_min)
-        self._unknown = _Unknown(settings.auth.negative_ttl_s)
-        self._budget = _Budget(settings.auth.sql_lookups_per_s)
+        self._look_ups = LookUps(settings.auth)
 
     async def authenticate(self, request: Request) -> Authenticated:
         """The caller. Raises OcpiError: 401 with one text for whatever is wrong with the token, 429 for a
@@ -74,15 +71,15 @@ class Callers:
 
     async def _find(self, texts: list[str], header: str) -> Authenticated | None:
         mark = hashlib.sha256(header.encode(errors="replace")).digest()
-        if not texts or mark in self._unknown:
+        if not texts or self._look_ups.is_unknown(mark):
             return None
-        if not self._budget.take():
+        if not self._look_ups.take():
             raise Refusal.UNAVAILABLE.error()
         found = await self._store.find_caller(texts)
         if found is None:
-            self._unknown.add(mark)
+            self._look_ups.remember(mark)
             return None
-        self._budget.give_back()
+        self._look_ups.give_back()
         encoding: TokenEncoding = "plain" if found.form == 0 else "base64"
         return Authenticated(texts[found.form], encoding, found.platform, found.registration)
 
@@ -99,41 +96,3 @@ def candidates(header: str) -> list[str]:
     except (binascii.Error, UnicodeDecodeError):
         return [token]
     return [token, decoded, *([decoded[:-1]] if decoded.endswith("\n") else [])]
-
-
-class _Unknown:
-    """Tokens that nobody held a moment ago."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._until: dict[bytes, float] = {}
-
-    def __contains__(self, mark: bytes) -> bool:
-        until = self._until.get(mark)
-        return until is not None and time.monotonic() < until
-
-    def add(self, mark: bytes) -> None:
-        if len(self._until) >= UNKNOWN_TOKENS:
-            self._until.clear()
-        self._until[mark] = time.monotonic() + self._seconds
-
-
-class _Budget:
-    """So many a second; what was not wasted is given back."""
-
-    def __init__(self, per_second: int) -> None:
-        self._per_second = per_second
-        self._left = float(per_second)
-        self._at = time.monotonic()
-
-    def take(self) -> bool:
-        now = time.monotonic()
-        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def give_back(self) -> None:
-        self._left += 1
