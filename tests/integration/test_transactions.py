@@ -33,6 +33,21 @@ def set_node(deployed: Deployed, url: str = "https://node.example.org") -> trans
     return direct(deployed.registry, "setNode", domain=url)
 
 
+@pytest.mark.parametrize(
+    ("country", "party"), [(b"D", b"CPO"), (b"DEU", b"CPO"), (b"DE", b"CP"), (b"DE", b"CPOS")]
+)
+def test_an_id_of_another_length_is_no_id(country: bytes, party: bytes) -> None:
+    """Zeros behind it would make another party of it."""
+    contract = "0x" + "11" * 20
+
+    def call(country: bytes, party: bytes) -> transactions.Call:
+        return direct(contract, "setParty", countryCode=country, partyId=party, roles=[0], operator=contract)
+
+    assert call(b"DE", b"CPO").function == "setParty"
+    with pytest.raises(ValueError, match=r"must be [23] bytes"):
+        call(country, party)
+
+
 def test_it_waits_for_blocks_on_top_and_tells_how_far_it_is(deployed: Deployed, chain: Chain) -> None:
     key, told = deployed.key(), []
     deployed.anvil.call("evm_setAutomine", False)

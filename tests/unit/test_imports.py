@@ -35,9 +35,20 @@ def test_only_named_modules_reach_the_native_extension() -> None:
     assert users == ALLOWED
 
 
+def loaded(module: str, *unwanted: str) -> list[str]:
+    """Which of these modules come with a module of ours."""
+    program = f"import sys, {module}; print(*{set(unwanted)} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 def test_workers_and_keeper_load_nothing_that_only_the_command_line_needs() -> None:
     """Each of these costs every process some tenths of a second and tens of megabytes."""
     for module in ("ocn_fast.app", "ocn_fast.keeper"):
-        program = f"import sys, {module}; print(*{{'alembic', 'web3', 'typer'}} & set(sys.modules))"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        assert done.stdout.split() == [], module
+        assert loaded(module, "alembic", "eth_account", "typer", "web3") == [], module
+
+
+def test_only_a_command_that_sends_loads_what_signs_transactions() -> None:
+    """It takes half a second, and commands that read a chain are many."""
+    assert loaded("ocn_fast.registry.transactions", "eth_account", "web3") == []
+    assert loaded("ocn_fast.cli", "eth_abi", "eth_account", "httpx", "web3") == []

@@ -9,8 +9,7 @@ functions (`registry.raw` says which), so it is compatible and not safe. *Typed*
 (EIP-712) with chain, contract, number and deadline, where the contract can read it.
 
 Nothing is sent whose dry run (`eth_call`) is refused. Once a transaction has left, every error says so and
-names it. Addresses are EIP-55 strings. No key is ever part of a text. Imports web3, which takes its time:
-only commands that need a chain import this module.
+names it. Addresses are EIP-55 strings. No key is ever part of a text.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
+from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
-from eth_account import Account
-from web3 import Web3
+from eth_utils.crypto import keccak
 
 from ocn_fast.config import Registry
 from ocn_fast.errors import RpcError, TransactionError
@@ -40,7 +39,7 @@ GAS_MARGIN_PERCENT = 20
 
 _POLL_S = (0.1, 2.0)
 _REASON_CHARACTERS = 300
-_CODEC = Web3().codec
+_FIXED_BYTES = re.compile(r"bytes(\d+)")
 
 T = TypeVar("T")
 
@@ -95,7 +94,8 @@ def owner(function: str) -> str | None:
 
 
 def direct(contract: str, function: str, **arguments: Any) -> Call:
-    """The call of a function (`setNode`) by whom it concerns. Raises ValueError for other arguments."""
+    """The call of a function (`setNode`) by whom it concerns. Raises ValueError for other arguments, and for
+    ids of another length."""
     fields = signatures.RAW[function + "Raw"]
     if owner(function) is not None:
         fields = fields[1:]
@@ -155,15 +155,20 @@ def typed(chain: Chain, contract: str, function: str, key: bytes, signer: str, *
 
 def deployment(name: str, bytecode: bytes, *addresses: str) -> Call:
     """The creation of a contract whose constructor takes addresses."""
-    return Call(None, name, bytecode + _CODEC.encode(["address"] * len(addresses), addresses))
+    return Call(None, name, bytecode + encode(["address"] * len(addresses), addresses))
 
 
 def _call(contract: str, function: str, types: Sequence[str], values: Sequence[Any]) -> Call:
-    return Call(contract, function, _selector(function, ",".join(types)) + _CODEC.encode(types, values))
+    for kind, value in zip(types, values, strict=True):
+        size = _FIXED_BYTES.fullmatch(kind)
+        if size is not None and len(value) != int(size[1]):
+            # Encoding would fill up what is too short: another party than was meant.
+            raise ValueError(f"{function}: {value!r} must be {size[1]} bytes")
+    return Call(contract, function, _selector(function, ",".join(types)) + encode(types, values))
 
 
 def _selector(function: str, types: str) -> bytes:
-    return bytes(Web3.keccak(text=f"{function}({types})")[:4])
+    return keccak(text=f"{function}({types})")[:4]
 
 
 def _require_signer(signer: str, recover: Callable[[], str]) -> None:
@@ -227,7 +232,7 @@ class Chain:
         answer = rpc.data(self._run(call.function, "eth_call", _message(call, None), "latest"))
         kinds = ["bytes" if kind == "string" else kind for kind in outputs.split(",")]
         try:
-            return _CODEC.decode(kinds, answer)
+            return decode(kinds, answer)
         except (DecodingError, OverflowError):
             raise TransactionError(
                 f"what is at {contract} on chain {self.chain_id} gives no usable answer to {function}"
@@ -250,6 +255,9 @@ class Chain:
 
         Raises TransactionError (its `sent` says how far it got), and RpcError before anything was sent.
         """
+        # Here, because it takes its time, and commands that only read do not need it.
+        from eth_account import Account
+
         account = Account.from_key(key)
         self.try_out(call, account.address)
         signed = account.sign_transaction(self._transaction(call, account.address))
@@ -448,10 +456,10 @@ def revert_reason(message: str, data: bytes = b"") -> str:
 def _decoded(selector: bytes, arguments: bytes) -> str:
     try:
         if selector == _selector("Panic", "uint256"):
-            (code,) = _CODEC.decode(["uint256"], arguments)
+            (code,) = decode(["uint256"], arguments)
             return f"the contract stopped: {_PANICS.get(code, 'panic')} (code {code:#04x})"
         # `Error(string)`, and the own errors of registries too, carry their reason as a text.
-        (reason,) = _CODEC.decode(["bytes"], arguments)
+        (reason,) = decode(["bytes"], arguments)
     except (DecodingError, OverflowError):
         return f"the contract answers with its own error 0x{selector.hex()}"
     text: str = reason.decode(errors="replace")[:_REASON_CHARACTERS]
