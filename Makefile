@@ -51,8 +51,9 @@ test: test-rust test-python  ## All tests; what was skipped for want of a tool i
 test-rust:  ## The Rust tests.
 	cargo test --workspace --locked --quiet
 
+# Two files at a time: most tests wait for processes that start.
 test-python: build  ## The Python tests (ARGS='-k name' picks some).
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: build  ## Formats, lints, types, import rules, generated documents, rows of the safety list.
 	cargo fmt --all --check

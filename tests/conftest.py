@@ -1,5 +1,6 @@
 """What all tests share: external tools and the shared folder, skipped with a reason or, in CI, required."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools_found import MODULES, REQUIRED, Anvil, find_anvil, run_anvil
+from tools_found import INTEROP, MODULES, REQUIRED, Anvil, find_anvil, run_anvil
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,31 +59,41 @@ def shared() -> Path:
     return folder.resolve()
 
 
-def _install_packages(tool: Callable[[str], str]) -> None:
-    """The npm packages of `tests/interop`."""
-    command = [tool("npm"), "--prefix", str(ROOT / "tests/interop"), "ci", "--no-audit", "--no-fund"]
-    subprocess.run(command, check=True, timeout=100)
+@pytest.fixture(scope="session")
+def npm_packages(tool: Callable[[str], str]) -> Callable[[Path, Callable[[], object]], None]:
+    """`npm_packages(folder, found)` makes `found()` true: it looks for packages that the folder names.
+
+    In CI they are installed now, by whichever test process comes first; elsewhere `make interop` does it.
+    """
+
+    def provide(folder: Path, found: Callable[[], object]) -> None:
+        if found():
+            return
+        if not REQUIRED:
+            pytest.skip(f"npm packages of {folder.relative_to(ROOT)} are not installed: make interop")
+        with (folder / "package-lock.json").open() as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if not found():
+                command = [tool("npm"), "--prefix", str(folder), "ci", "--no-audit", "--no-fund"]
+                subprocess.run(command, check=True, timeout=100)
+        assert found(), folder
+
+    return provide
 
 
 @pytest.fixture(scope="session")
-def ocn_registry(tool: Callable[[str], str]) -> Path:
+def ocn_registry(npm_packages: Callable[..., None]) -> Path:
     """The folder of the public registry tool: `OCN_FAST_OCN_REGISTRY`, or as installed, as for Anvil."""
     folder = Path(os.environ.get("OCN_FAST_OCN_REGISTRY", MODULES / "@shareandcharge/ocn-registry"))
-    if not folder.is_dir() and REQUIRED:
-        _install_packages(tool)
-    if not folder.is_dir():
-        _missing("the package ocn-registry is not installed: make interop, or OCN_FAST_OCN_REGISTRY")
+    npm_packages(INTEROP, folder.is_dir)
     return folder
 
 
 @pytest.fixture(scope="session")
-def anvil_program(tool: Callable[[str], str]) -> str:
-    """The path of Anvil. In CI the npm packages are installed now, elsewhere `make interop` does it."""
-    if find_anvil() is None and REQUIRED:
-        _install_packages(tool)
+def anvil_program(npm_packages: Callable[..., None]) -> str:
+    """The path of Anvil: `OCN_FAST_ANVIL`, as installed, or of the path."""
+    npm_packages(INTEROP, find_anvil)
     program = find_anvil()
-    if program is None:
-        _missing("Anvil is not installed: make interop, or name it in OCN_FAST_ANVIL")
     assert program is not None
     return program
 

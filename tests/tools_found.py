@@ -17,7 +17,8 @@ from typing import Any
 REQUIRED = os.environ.get("OCN_FAST_REQUIRE_TOOLS") == "1"
 """Whether every tool must be there, as in CI: a test that misses one fails."""
 
-MODULES = Path(__file__).parent / "interop" / "node_modules"
+INTEROP = Path(__file__).parent / "interop"
+MODULES = INTEROP / "node_modules"
 MNEMONIC = "candy maple cake sugar pudding cream honey rich smooth crumble sweet treat"
 """Of the local network that existing tools know: its accounts are public and have ether here."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +18,13 @@ RUNTIME_LIMIT = 24_576
 
 
 @pytest.fixture(scope="session")
-def compiled(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def compiled(
+    tool: Callable[[str], str],
+    npm_packages: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
     """What the sources compile to now."""
-    if not (CONTRACTS / "node_modules" / "solc").is_dir():
-        if os.environ.get("OCN_FAST_REQUIRE_TOOLS") != "1":
-            pytest.skip("the compiler is not installed: make interop")
-        command = [tool("npm"), "--prefix", str(CONTRACTS), "ci", "--no-audit", "--no-fund"]
-        subprocess.run(command, check=True, timeout=100)
+    npm_packages(CONTRACTS, (CONTRACTS / "node_modules" / "solc").is_dir)
     folder = tmp_path_factory.mktemp("artifacts")
     subprocess.run([tool("node"), str(CONTRACTS / "compile.js"), str(folder)], check=True, timeout=100)
     return {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
