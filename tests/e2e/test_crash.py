@@ -118,12 +118,14 @@ def test_F04_I02_nothing_that_was_accepted_is_cut_by_SIGTERM_under_load(tmp_path
             clients = [threading.Thread(target=load) for _ in range(8)]
             for client in clients:
                 client.start()
-            until(lambda: len(done) > 40, what="load")
-            net.node.process.terminate()
-            assert net.node.process.wait(60) == 0
-            ended.set()
-            for client in clients:
-                client.join(60)
+            try:
+                until(lambda: len(done) > 40, what="load")
+                net.node.process.terminate()
+                assert net.node.process.wait(60) == 0
+            finally:
+                ended.set()
+                for client in clients:
+                    client.join(60)
             answered = {message.id for message in done if message.status is not None}
             assert all(message.status == 200 for message in done if message.status is not None)
             # Who got no answer was never let in: the receiver has not seen the message either.
