@@ -157,6 +157,11 @@ class _Crashes:
             return len(self._times) == CRASHES and self._times[-1] - self._times[0] < CRASH_WINDOW_S
 
 
+_NOTHING_CUT = {0, -signal.SIGTERM, -lifecycle.DRAIN_SIGNAL}
+"""How workers end that owe nobody an answer. Those two end one that was still starting: whoever serves handles
+them."""
+
+
 class _Workers(MPServer):
     """Granian's server with our socket, and our rules for restarts and for the end."""
 
@@ -207,7 +212,7 @@ class _Workers(MPServer):
     def _stop_workers(self) -> None:
         ending = [worker.inner for worker in self.wrks]
         super()._stop_workers()  # type: ignore[no-untyped-call]
-        if any(process.exitcode != 0 for process in ending):
+        if any(process.exitcode not in _NOTHING_CUT for process in ending):
             # Killed at the end of the grace time: what was in flight was cut.
             self.failed = True
 

@@ -208,6 +208,14 @@ def test_F04_SIGTERM_drains_finishes_what_is_in_flight_and_exits_0(settings: Pat
         assert not listening(node.port)
 
 
+def test_F04_SIGTERM_while_workers_still_start_cuts_nothing_and_exits_0(settings: Path) -> None:
+    # Ready is a node with its first worker; the others are on their way then.
+    with running(settings, "http.workers=6") as node:
+        node.process.terminate()
+        assert node.process.wait(60) == 0
+        assert not listening(node.port)
+
+
 def test_F05_what_outlives_the_grace_time_is_cut_and_the_status_says_so(settings: Path) -> None:
     with running(settings, *QUICK, command=PLANTED) as node:
         flight = Slow(node, 60)
