@@ -158,8 +158,8 @@ class _Crashes:
 
 
 _NOTHING_CUT = {0, -signal.SIGTERM, -lifecycle.DRAIN_SIGNAL}
-"""How workers end that owe nobody an answer. Those two end one that was still starting: whoever serves handles
-them."""
+"""How workers end that owe nobody an answer. Those two signals end one that was still starting: whoever
+serves handles them."""
 
 
 class _Workers(MPServer):

@@ -198,11 +198,11 @@ def test_children_die_with_a_supervisor_that_is_killed(settings: Path) -> None:
 
 
 def test_F04_SIGTERM_drains_finishes_what_is_in_flight_and_exits_0(settings: Path) -> None:
-    with running(settings, "http.workers=2", "shutdown.drain_s=2", command=PLANTED) as node:
+    with running(settings, "http.workers=2", "shutdown.drain_s=5", command=PLANTED) as node:
         pids(node, 2)
-        flights = [Slow(node, 3.5) for _ in range(8)]
+        flights = [Slow(node, 6.5) for _ in range(8)]
         node.process.terminate()
-        until(lambda: get(node, "/health/ready")[0] == 503, 2, "readiness off while still accepting")
+        until(lambda: get(node, "/health/ready")[0] == 503, 5, "readiness off while still accepting")
         assert node.process.wait(30) == 0
         assert [flight.join() for flight in flights] == [str(flight.worker) for flight in flights]
         assert not listening(node.port)
