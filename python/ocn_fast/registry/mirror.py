@@ -29,7 +29,18 @@ from ocn_fast.config import Registry
 from ocn_fast.errors import RpcError, StoreError
 from ocn_fast.registry import records, rpc
 from ocn_fast.registry.chain import Chain
-from ocn_fast.registry.events import Events, Found
+from ocn_fast.registry.events import Events
+from ocn_fast.registry.look import (
+    Base,
+    Next,
+    ReadBlock,
+    blocks_read,
+    from_store,
+    held_keys,
+    same_order,
+    to_write,
+    trimmed,
+)
 from ocn_fast.registry.reader import Reader
 from ocn_fast.registry.records import Key, Record, Records
 from ocn_fast.registry.rpc import Block, Endpoint, Endpoints
@@ -41,14 +52,9 @@ from ocn_fast.store import (
     Cursor,
     Differences,
     Lease,
-    Progress,
-    RecordKey,
-    RingBlock,
     Store,
 )
 
-RING_BLOCKS = 256
-"""Reorganisations deeper than this are answered by a full reading."""
 CATCH_UP_BLOCKS = 50_000
 """Further behind than this a full reading is cheaper than all the events."""
 COMPARE_S = 86_400
@@ -65,44 +71,6 @@ class Brake:
 
     keys: frozenset[tuple[str, ...]]
     since: float
-
-
-@dataclass(slots=True)
-class _Base:
-    """What was written last: the cursor, the records there, and the blocks read since."""
-
-    cursor: Cursor
-    records: Records
-    positions: dict[Key, int]
-    ring: dict[int, _Read]
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A block that was read: its hash, which records it changed, and which of them it listed first."""
-
-    hash: str
-    keys: tuple[Key, ...]
-    new: tuple[Key, ...]
-
-
-@dataclass(slots=True)
-class _Next:
-    """What a look found, before it is written. `held` waits for a quorum; `dropped` never existed."""
-
-    block: Block
-    records: Records
-    ring: dict[int, _Read]
-    held: tuple[Key, ...] = ()
-    genesis: str | None = None
-    full: bool = False
-    """Everything was read: at the start, after a deep reorganisation, for comparison."""
-    replaces: bool = False
-    """What was there before is of no use: it is written anew."""
-    missing: tuple[Key, ...] = ()
-    """Records of a whole reading's lists that had been there and are not: lists never shrink."""
-    again: tuple[Key, ...] = ()
-    """Records whose first listing was undone: they stand at the end of the order now, if anywhere."""
 
 
 class Mirror:
@@ -130,7 +98,7 @@ class Mirror:
         contracts = [chain.contract] if chain.permissions is None else [chain.contract, chain.permissions]
         self._source = "/".join(map(str, [chain.chain_id, *contracts]))
         self._events = Events(contracts, settings.log_blocks)
-        self._base: _Base | None = None
+        self._base: Base | None = None
         self._over: tuple[tuple[str, str], Records] = (("", ""), {})
         self._shown: Records | None = None
         self._brake: Brake | None = None
@@ -152,13 +120,7 @@ class Mirror:
         held = await self._store.mirror_held()
         if held is None or held.cursor.source != self._source:
             return
-        found: Records = {}
-        positions: dict[Key, int] = {}
-        for kind, whose, text, position in held.records:
-            key, found[key] = records.from_text(kind, whose, text)
-            positions[key] = position
-        ring = {block.number: _read_from(block) for block in held.ring}
-        self._base = _Base(held.cursor, found, positions, ring)
+        self._base = from_store(held)
         self._note_block(held.cursor)
 
     async def look(self, lease: Lease) -> None:
@@ -232,16 +194,16 @@ class Mirror:
             await self._write(endpoint, head, await self._whole(endpoint, to, self._base_now), lease)
 
     @property
-    def _base_now(self) -> _Base:
+    def _base_now(self) -> Base:
         assert self._base is not None, "something was written"
         return self._base
 
-    async def _next(self, endpoint: Endpoint, base: _Base, to: Block) -> _Next:
+    async def _next(self, endpoint: Endpoint, base: Base, to: Block) -> Next:
         """What is new since the last look: by events or, where they cannot tell, by a full reading."""
         cursor = base.cursor
-        held = _keys_from(cursor.held)
+        held = held_keys(cursor)
         if (to.number, to.hash) == (cursor.block, cursor.block_hash) and not held:
-            return _Next(to, base.records, base.ring, genesis=cursor.genesis)
+            return Next(to, base.records, base.ring, genesis=cursor.genesis)
         since, undone = await self._common(endpoint, base, to)
         if since is None or to.number - since[0] > CATCH_UP_BLOCKS:
             return await self._whole(endpoint, to, base)
@@ -272,12 +234,12 @@ class Mirror:
                 new.append(key)
             known[key] = record
         ring = {number: block for number, block in base.ring.items() if number <= since[0]}
-        ring |= _blocks_read(found, new)
-        return _Next(to, known, ring, tuple(waiting), cursor.genesis, again=tuple(again))
+        ring |= blocks_read(found, new)
+        return Next(to, known, ring, tuple(waiting), cursor.genesis, again=tuple(again))
 
     async def _common(
-        self, endpoint: Endpoint, base: _Base, to: Block
-    ) -> tuple[tuple[int, str] | None, list[_Read]]:
+        self, endpoint: Endpoint, base: Base, to: Block
+    ) -> tuple[tuple[int, str] | None, list[ReadBlock]]:
         """The newest block that was read and that the endpoint's chain still has, and those that it has not.
 
         None if there is none among the last ones.
@@ -310,7 +272,7 @@ class Mirror:
             return None, undone
         return (kept[-1], base.ring[kept[-1]].hash), undone
 
-    async def _whole(self, endpoint: Endpoint, to: Block, base: _Base | None) -> _Next:
+    async def _whole(self, endpoint: Endpoint, to: Block, base: Base | None) -> Next:
         """A full reading; compared with what was known, if `base` is given."""
         genesis = await self._genesis(endpoint)
         reader = await self._reader(endpoint, to, by_hash=False)
@@ -324,27 +286,27 @@ class Mirror:
                 key: record for key, record in base.records.items() if key[1] in lost and key not in found
             }
         self._state = _replace(self._state, full_readings=self._state.full_readings + 1)
-        ring = {to.number: _Read(to.hash, (), ())}
+        ring = {to.number: ReadBlock(to.hash, (), ())}
         if base is None:
-            return _Next(to, found, ring, genesis=genesis, full=True, replaces=True)
+            return Next(to, found, ring, genesis=genesis, full=True, replaces=True)
         missing = tuple(key for key in base.records if key[0] in ("operator", "party") and key not in found)
         waiting = await self._not_agreed(endpoint, to, base.records, found)
         for key in waiting:
             found[key] = base.records[key]
         if (to.number, to.hash) == (base.cursor.block, base.cursor.block_hash):
             self._compared(base.records, found)
-        return _Next(
+        return Next(
             to,
             found,
             ring,
             tuple(waiting),
             genesis,
             full=True,
-            replaces=not _same_order(base.records, found),
+            replaces=not same_order(base.records, found),
             missing=missing,
         )
 
-    async def _overlay(self, endpoint: Endpoint, head: Block, found: _Next) -> Records:
+    async def _overlay(self, endpoint: Endpoint, head: Block, found: Next) -> Records:
         """What has vanished between the confirmed block and the head: blank records."""
         to = found.block
         if head.number <= to.number:
@@ -371,7 +333,7 @@ class Mirror:
     # -- writing
 
     async def _write(
-        self, endpoint: Endpoint, head: Block, found: _Next, lease: Lease, *, anew: bool = False
+        self, endpoint: Endpoint, head: Block, found: Next, lease: Lease, *, anew: bool = False
     ) -> None:
         base = self._base
         overlay = await self._overlay(endpoint, head, found)
@@ -386,14 +348,14 @@ class Mirror:
         self._brake = None
         cursor = self._cursor(found)
         if other or base is None or cursor != base.cursor:
-            progress = _progress(base, found, cursor)
+            progress = to_write(base, found, cursor)
             applied = await self._store.write_mirror(progress, differences, lease)
             before = {} if base is None else base.positions
             positions: dict[Key, int] = {}
             for key in found.records:
                 written = progress.records.get(key)
                 positions[key] = before[key] if written is None else written[0]
-            self._base = _Base(cursor, found.records, positions, _trimmed(found.ring, found.block.number))
+            self._base = Base(cursor, found.records, positions, trimmed(found.ring, found.block.number))
             self._told(found, applied)
         if other:
             self._shown = shown
@@ -404,7 +366,7 @@ class Mirror:
         held = f"{len(found.held)} moves wait until {self._quorum} endpoints agree" if found.held else ""
         self._say("quorum", held)
 
-    def _told(self, found: _Next, applied: AppliedRegistry) -> None:
+    def _told(self, found: Next, applied: AppliedRegistry) -> None:
         if applied.number is not None:
             logs.get().info(
                 "registry applied",
@@ -427,7 +389,7 @@ class Mirror:
             max_domain_bytes=self._settings.domain_bytes,
         )
 
-    def _cursor(self, found: _Next) -> Cursor:
+    def _cursor(self, found: Next) -> Cursor:
         base = self._base
         compared_at = time.time_ns() // 1_000_000 if found.full or base is None else base.cursor.compared_at
         return Cursor(
@@ -484,7 +446,7 @@ class Mirror:
         return self._settings.quorum or min(len(self.endpoints.all), 2)
 
     async def _require_no_slump(
-        self, endpoint: Endpoint, head: Block, found: _Next, overlay: Records, differences: Differences
+        self, endpoint: Endpoint, head: Block, found: Next, overlay: Records, differences: Differences
     ) -> None:
         """Raises Braked while more would vanish than one endpoint is believed to say."""
         gone: set[tuple[str, ...]] = set()
@@ -518,7 +480,7 @@ class Mirror:
             f"{self._settings.brake_s} s"
         )
 
-    async def _require_same_chain(self, endpoint: Endpoint, base: _Base) -> None:
+    async def _require_same_chain(self, endpoint: Endpoint, base: Base) -> None:
         """Raises RpcError if the endpoint's chain begins with another block than the one that is known."""
         genesis = await self._genesis(endpoint)
         if base.cursor.genesis is not None and genesis is not None and genesis != base.cursor.genesis:
@@ -539,7 +501,7 @@ class Mirror:
         self._beyond += 1
         return True
 
-    def _own_parties(self, base: _Base | None) -> Iterable[str]:
+    def _own_parties(self, base: Base | None) -> Iterable[str]:
         if base is None:
             return ()
         return [
@@ -632,77 +594,3 @@ def _by_number(number: int) -> rpc.Call:
 
 def _other(before: Record | None, after: Record | None) -> bool:
     return before != after and not (records.is_blank(before) and records.is_blank(after))
-
-
-def _same_order(before: Mapping[Key, Record], after: Mapping[Key, Record]) -> bool:
-    """Whether the parties that both know come in the same order, new ones after them."""
-
-    def parties(records: Mapping[Key, Record]) -> list[Key]:
-        return [key for key in records if key[0] == "party"]
-
-    known = [key for key in parties(before) if key in after]
-    return parties(after)[: len(known)] == known
-
-
-def _blocks_read(found: Found, new: Iterable[Key]) -> dict[int, _Read]:
-    """The blocks of a range for the ring: each certain one with the events up to it."""
-    left = dict.fromkeys(new)
-    blocks: dict[int, _Read] = {}
-    start = 0
-    for block in found.blocks:
-        keys = tuple(dict.fromkeys(log.key for log in found.logs if start <= log.block <= block.number))
-        first = tuple(key for key in keys if key in left)
-        for key in first:
-            del left[key]
-        if keys or block is found.blocks[-1]:
-            blocks[block.number] = _Read(block.hash, keys, first)
-        start = block.number + 1
-    return blocks
-
-
-def _trimmed(ring: Mapping[int, _Read], newest: int) -> dict[int, _Read]:
-    return {number: block for number, block in ring.items() if number > newest - RING_BLOCKS}
-
-
-def _progress(base: _Base | None, found: _Next, cursor: Cursor) -> Progress:
-    """What is to be written: what is new or other or gone; everything, if nothing before is of use."""
-    before: Mapping[Key, Record] = {} if base is None or found.replaces else base.records
-    places = {} if base is None or found.replaces else dict(base.positions)
-    following = max(places.values(), default=-1) + 1
-    for key in found.again:
-        places.pop(key, None)
-    changes: dict[RecordKey, tuple[int, str] | None] = {}
-    if found.records is not before:
-        for key, record in found.records.items():
-            if before.get(key) == record and key in places:
-                continue
-            place = places.get(key, following)
-            following = max(following, place + 1)
-            changes[key] = (place, records.to_text(record))
-        changes |= {key: None for key in before if key not in found.records}
-    old_ring = {} if base is None else base.ring
-    ring = _trimmed(found.ring, found.block.number)
-    fresh = [number for number in ring if old_ring.get(number) != ring[number]]
-    gone = [number for number in old_ring if number not in found.ring]
-    since = 0 if found.replaces else min([*fresh, *gone], default=found.block.number + 1)
-    return Progress(
-        cursor,
-        [RingBlock(number, read.hash, _keys_to(read)) for number, read in ring.items() if number >= since],
-        since,
-        found.block.number - RING_BLOCKS + 1,
-        changes,
-        base is None or found.replaces,
-    )
-
-
-def _keys_to(read: _Read) -> str:
-    return orjson.dumps([read.keys, read.new]).decode()
-
-
-def _read_from(block: RingBlock) -> _Read:
-    keys, new = orjson.loads(block.keys)
-    return _Read(block.hash, tuple(map(tuple, keys)), tuple(map(tuple, new)))
-
-
-def _keys_from(text: str) -> list[Key]:
-    return [(kind, whose) for kind, whose in orjson.loads(text)]
