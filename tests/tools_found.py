@@ -80,8 +80,10 @@ class Anvil:
         return json_rpc(self.url, method, *params)
 
     def stop(self) -> None:
-        """SIGSTOP: it accepts connections and answers nothing."""
+        """SIGSTOP: it accepts connections and answers nothing, from when this returns."""
         self.process.send_signal(signal.SIGSTOP)
+        # Until the last of its threads has stopped, it may still answer.
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def go_on(self) -> None:
         """SIGCONT."""
