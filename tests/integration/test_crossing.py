@@ -12,6 +12,7 @@ import pytest
 from loopback import ANSWER, CPO, MSP, Request, Worker, worker
 
 from ocn_fast.errors import OutboundError
+from ocn_fast.http import urls
 
 COMMAND = json.dumps(
     {"response_url": "http://127.0.0.1:{port}/result", "token": {}, "location_id": "L1"},
@@ -388,6 +389,35 @@ def test_fetch_calls_with_the_same_checks_as_messages(tmp_path: Path) -> None:
         with pytest.raises(OutboundError) as caught:
             await one.node.fetch("GET", url, [], None, 5_000, len(ANSWER) - 1)
         assert caught.value.kind == "unusable"
+
+    in_worker(tmp_path, story)
+
+
+def test_A84_a_url_that_is_kept_is_one_that_can_be_called(tmp_path: Path) -> None:
+    """The check before a URL is kept and the reading at each call are two: the first must be the stricter."""
+
+    async def story(one: Worker) -> None:
+        port = one.receiver.port
+        hosts = ("HTTP://127.0.0.1:{}", "http://127.0.0.1.:{}/", "http://127.1:{}/", "http://0x7f.0.0.1:{}/",
+                 "http://2130706433:{}/", "http://[::1]:{}/", "http://[0:0::1]:{}",
+                 "http://[::1%251]:{}/")  # fmt: skip
+        places = ("{}http://{host}/", "http{}://{host}/",
+                  "http://{host}/a{}b", "http://{host}?a{}b", "http://{host}/?a{}b")  # fmt: skip
+        candidates = [host.format(port) for host in hosts]
+        for place in places:
+            candidates += [place.format(chr(code), host=f"127.0.0.1:{port}") for code in range(256)]
+        kept = [url for url in candidates if urls.is_usable(url)]
+        assert len(kept) > 250, "what is plain is kept"
+        unusable = []
+        for url in kept:
+            try:
+                await one.node.fetch("GET", url, [], None, 5_000, 1_000)
+            except OutboundError as error:
+                if error.text == "URL not usable":
+                    unusable.append(url)
+        assert unusable == []
+        with pytest.raises(OutboundError, match="URL not usable"):
+            await one.node.fetch("GET", f"http://127.0.0.1:{port}/<", [], None, 5_000, 1_000)
 
     in_worker(tmp_path, story)
 

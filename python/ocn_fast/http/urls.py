@@ -15,7 +15,8 @@ MOST_CHARACTERS = 255
 """OCPI's type URL."""
 
 _URL = re.compile(
-    r"https?://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?([/?][!-~]*)?", re.IGNORECASE
+    r"https?://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?([/?][!$-;=?-_a-~]*)?",
+    re.IGNORECASE,
 )
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -23,7 +24,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def is_usable(url: object) -> TypeGuard[str]:
     """Whether this is an absolute http(s) URL of at most 255 characters that every parser reads alike: no
-    user info, fragment, backslash, blank or non-ASCII character, and a host in its plain spelling."""
+    user info, fragment, backslash, quotation mark, angle bracket, grave accent, blank or non-ASCII
+    character, and a host in its plain spelling."""
     if not isinstance(url, str) or len(url) > MOST_CHARACTERS or "\\" in url or "#" in url:
         return False
     match = _URL.fullmatch(url)
