@@ -25,6 +25,7 @@ from ocn_fast.cli import (
     join,
     keys,
     notary,
+    options,
     party,
     platform,
     registry,
@@ -67,7 +68,7 @@ app.command("party")(party.party)
 app.command("tell")(tell.tell)
 app.command("chain")(chain.chain)
 app.command("doctor")(doctor.doctor)
-app.command("explain")(explain.explain)
+options.command(app, "explain", explain.explain)
 app.add_typer(config.app, name="config")
 app.add_typer(join.app, name="join")
 app.add_typer(keys.app, name="keys")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -15,13 +16,6 @@ from ocn_fast import keyfiles
 from ocn_fast.cli import options
 from ocn_fast.errors import OcnError
 
-Url = Annotated[
-    str | None,
-    typer.Option("--url", help="Where the node listens; default: http.host and http.port of the settings."),
-]
-KeyFile = Annotated[
-    Path | None, typer.Option("--admin-key-file", help="The admin key's file; default: admin.key_file.")
-]
 TIMEOUT_S = 30
 ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -73,6 +67,26 @@ class Admin:
                 host, self._url.port, timeout=TIMEOUT_S, context=ssl.create_default_context()
             )
         return http.client.HTTPConnection(host, self._url.port, timeout=TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class Node:
+    """Options of a command that asks a running node: where that is, and the admin key."""
+
+    config: options.ConfigFile = None
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", help="Where the node listens; default: http.host and http.port of the settings."
+        ),
+    ] = None
+    admin_key_file: Annotated[
+        Path | None, typer.Option("--admin-key-file", help="The admin key's file; default: admin.key_file.")
+    ] = None
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """See `Admin.call`. Raises ConfigError too, for settings or a key that cannot be used."""
+        return Admin(self.config, self.url, self.admin_key_file).call(method, path, body)
 
 
 def _content(status: int, text: bytes) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ocn_fast.cli import admin, options
+from ocn_fast.cli import admin
 from ocn_fast.cli.output import Json, print_json, print_line, print_table
 from ocn_fast.cli.platform import party_id
 
@@ -20,15 +20,14 @@ class Role(StrEnum):
 
 
 def explain(
+    *,
     sender: Annotated[str, typer.Option("--from", help="The sending party, such as NL/MSP.")],
     receiver: Annotated[str, typer.Option("--to", help="The receiving party, such as DE/CPO.")],
     module: Annotated[str, typer.Option(help="Module, such as locations.")],
     role: Annotated[Role, typer.Option(help="Side of the module that is called.")] = Role.RECEIVER,
     method: Annotated[str, typer.Option(help="HTTP method.")] = "GET",
     path: Annotated[str, typer.Option(help="What follows the module in the path.")] = "",
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
+    node: admin.Node,
     json: Json = False,
 ) -> None:
     """Shows the way of a message through the stages: route, rules, what is refused and why."""
@@ -40,7 +39,7 @@ def explain(
         "method": method.upper(),
         "path": path,
     }
-    answer = admin.Admin(config, url, admin_key_file).call("POST", "/admin/explain", query)
+    answer = node.call("POST", "/admin/explain", query)
     if json:
         print_json(answer)
         return

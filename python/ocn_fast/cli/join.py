@@ -19,7 +19,7 @@ from ocn_fast.cli.join_steps import TO_BE_CONTINUED, JoinError, Notes, Step, Wai
 from ocn_fast.cli.join_world import LOOK_S, Ledger, NodeApi, OnChain, opened
 from ocn_fast.cli.output import print_note
 from ocn_fast.cli.platform import party_id
-from ocn_fast.cli.registry_options import command, indexes
+from ocn_fast.cli.registry_options import indexes
 from ocn_fast.registry import enums
 
 app = typer.Typer(no_args_is_help=True, help="Join a network: as the operator of a node, or as a party.")
@@ -453,5 +453,5 @@ def _become(*words: str) -> NoReturn:
     os.execv(sys.executable, arguments)  # noqa: S606
 
 
-command(app, "operator", operator)
-command(app, "party", party)
+options.command(app, "operator", operator)
+options.command(app, "party", party)

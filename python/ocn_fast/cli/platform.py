@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -16,17 +17,14 @@ Id = Annotated[int, typer.Argument(help="Number of the platform, as `platform li
 _PARTY = re.compile(r"([A-Za-z]{2})[/*-]?([A-Za-z0-9]{3})")
 
 
-@app.command()
 def token(
     parties: Annotated[list[str], typer.Argument(metavar="PARTY...", help="Whom it is for, such as DE/CPO.")],
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
+    node: admin.Node,
     json: Json = False,
 ) -> None:
     """Makes a registration token (token A), to be given to the party. It is shown this once."""
     body = {"parties": [party_id(text) for text in parties]}
-    made = admin.Admin(config, url, admin_key_file).call("POST", "/admin/registration-tokens", body)
+    made = node.call("POST", "/admin/registration-tokens", body)
     if json:
         print_json(made)
         return
@@ -34,15 +32,9 @@ def token(
     print_note("The party starts its handshake with this token at the versions URL.")
 
 
-@app.command("list")
-def list_platforms(
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
-    json: Json = False,
-) -> None:
+def list_platforms(node: admin.Node, json: Json = False) -> None:
     """Lists all platforms."""
-    platforms = admin.Admin(config, url, admin_key_file).call("GET", "/admin/platforms")
+    platforms = node.call("GET", "/admin/platforms")
     if json:
         print_json(platforms)
         return
@@ -62,88 +54,49 @@ def list_platforms(
     )
 
 
-@app.command()
-def show(
-    identity: Id,
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
-    json: Json = False,
-) -> None:
+def show(identity: Id, node: admin.Node, json: Json = False) -> None:
     """Shows everything about one platform, but no token."""
-    platform = admin.Admin(config, url, admin_key_file).call("GET", f"/admin/platforms/{identity}")
+    platform = node.call("GET", f"/admin/platforms/{identity}")
     print_json(platform) if json else print_fields(options.flat(platform))
 
 
-@app.command()
-def suspend(
-    identity: Id,
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
-    json: Json = False,
-) -> None:
+def suspend(identity: Id, node: admin.Node, json: Json = False) -> None:
     """Stops all messages from and to a platform until `resume`."""
-    _act("POST", f"/admin/platforms/{identity}/suspend", config, url, admin_key_file, json, "suspended")
+    _report(node.call("POST", f"/admin/platforms/{identity}/suspend"), json, "suspended")
 
 
-@app.command()
-def resume(
-    identity: Id,
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
-    json: Json = False,
-) -> None:
+def resume(identity: Id, node: admin.Node, json: Json = False) -> None:
     """Lets messages of a suspended platform pass again."""
-    _act("POST", f"/admin/platforms/{identity}/resume", config, url, admin_key_file, json, "resumed")
+    _report(node.call("POST", f"/admin/platforms/{identity}/resume"), json, "resumed")
 
 
-@app.command()
 def delete(
     identity: Id,
+    *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
+    node: admin.Node,
     json: Json = False,
 ) -> None:
     """Deletes a platform with its tokens, endpoints, rules and links."""
     if not yes:
         typer.confirm(f"Delete platform {identity} for good?", abort=True)
-    _act("DELETE", f"/admin/platforms/{identity}", config, url, admin_key_file, json, "deleted")
+    _report(node.call("DELETE", f"/admin/platforms/{identity}"), json, "deleted")
 
 
-@app.command()
-def rotate(
-    identity: Id,
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
-    json: Json = False,
-) -> None:
+def rotate(identity: Id, node: admin.Node, json: Json = False) -> None:
     """Ends all tokens of a platform at once and shows its new one, this once."""
-    _act("POST", f"/admin/platforms/{identity}/rotate", config, url, admin_key_file, json, "rotated")
+    _report(node.call("POST", f"/admin/platforms/{identity}/rotate"), json, "rotated")
 
 
-@app.command("sign-for-party")
 def sign_for_party(
     identity: Id,
     enabled: Annotated[bool, typer.Option("--on/--off", help="Whether the node signs in the party's place.")],
-    config: options.ConfigFile = None,
-    url: admin.Url = None,
-    admin_key_file: admin.KeyFile = None,
+    node: admin.Node,
     json: Json = False,
 ) -> None:
     """Sets whether the node signs messages of a platform whose software cannot."""
-    answer = admin.Admin(config, url, admin_key_file).call(
-        "PUT", f"/admin/platforms/{identity}/sign-for-party", {"enabled": enabled}
-    )
+    answer = node.call("PUT", f"/admin/platforms/{identity}/sign-for-party", {"enabled": enabled})
     _report(answer, json, "on" if enabled else "off")
-
-
-def _act(method: str, path: str, config: Any, url: Any, key_file: Any, json: bool, done: str) -> None:
-    _report(admin.Admin(config, url, key_file).call(method, path), json, done)
 
 
 def _report(answer: Any, json: bool, done: str) -> None:
@@ -165,3 +118,17 @@ def party_id(text: str) -> dict[str, str]:
 
 def _name(role: dict[str, Any]) -> str:
     return f"{role.get('country_code')}/{role.get('party_id')}"
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "token": token,
+    "list": list_platforms,
+    "show": show,
+    "suspend": suspend,
+    "resume": resume,
+    "delete": delete,
+    "rotate": rotate,
+    "sign-for-party": sign_for_party,
+}
+for _verb, _function in _COMMANDS.items():
+    options.command(app, _verb, _function)

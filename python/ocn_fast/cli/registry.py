@@ -11,7 +11,7 @@ import typer
 from ocn_fast import keyfiles
 from ocn_fast.cli import options, registry_apply, registry_changes, registry_entries
 from ocn_fast.cli.output import Json, print_fields, print_json, print_line, print_note, print_table
-from ocn_fast.cli.registry_options import Where, command, read_key
+from ocn_fast.cli.registry_options import Where, read_key
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError
 from ocn_fast.registry import snapshot as snapshots
@@ -164,7 +164,7 @@ def _print_warnings(signed: snapshots.Signed) -> None:
 
 
 app.command("verify")(verify)
-command(app, "export", export)
+options.command(app, "export", export)
 registry_entries.register(app)
 registry_changes.register(app)
 registry_apply.register(app)

@@ -17,7 +17,6 @@ from ocn_fast.cli.registry_options import (
     SPENDER_VARIABLE,
     Where,
     address,
-    command,
     credentials,
     domain,
     indexes,
@@ -71,7 +70,7 @@ class _Change:
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "apply", apply)
+    options.command(app, "apply", apply)
 
 
 def apply(

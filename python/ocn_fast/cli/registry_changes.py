@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from ocn_fast import keyfiles
+from ocn_fast.cli import options
 from ocn_fast.cli.output import Json, print_fields, print_json, print_note
 from ocn_fast.cli.registry_options import (
     SIGNER_VARIABLE,
@@ -27,7 +28,6 @@ from ocn_fast.cli.registry_options import (
     WhereWithCredentials,
     WhereWithPermissions,
     address,
-    command,
     connect,
     credentials,
     domain,
@@ -276,10 +276,10 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
 def register(app: typer.Typer) -> None:
     """Adds all commands that change something."""
-    command(app, "deploy", deploy)
+    options.command(app, "deploy", deploy)
     for name, function in _COMMANDS.items():
-        command(app, name, function, signing=DirectSigning)
-        command(app, f"{name}-raw", function, note="By a raw signature.", signing=RawSigning)
+        options.command(app, name, function, signing=DirectSigning)
+        options.command(app, f"{name}-raw", function, note="By a raw signature.", signing=RawSigning)
 
 
 # -- Contracts

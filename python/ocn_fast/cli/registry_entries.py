@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ocn_fast.cli import options
 from ocn_fast.cli.options import flat
 from ocn_fast.cli.output import Json, print_fields, print_json, print_line, print_table
 from ocn_fast.cli.registry_options import (
@@ -20,7 +21,6 @@ from ocn_fast.cli.registry_options import (
     Where,
     WhereWithCredentials,
     address,
-    command,
     connect,
     credentials,
 )
@@ -345,7 +345,7 @@ def _known(look: Look, who: str) -> Entry | None:
 def register(app: typer.Typer) -> None:
     """Adds all commands that read."""
     for name, function in _COMMANDS.items():
-        command(app, name, function)
+        options.command(app, name, function)
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {

@@ -8,18 +8,15 @@ Which network, stronger first: `--rpc`, `--contract`, `--chain-id` and their lik
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 import typer
-from typer.core import TyperCommand
 
 from ocn_fast import keyfiles
 from ocn_fast.cli import options
@@ -38,80 +35,6 @@ SPENDER_VARIABLE = "SPENDER"
 _KEY = re.compile("(0x)?[0-9a-fA-F]{64}")
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-# -- Options as classes
-
-
-def command(
-    app: typer.Typer, name: str, function: Callable[..., None], *, note: str = "", **groups: type
-) -> None:
-    """Adds a command for a function some of whose parameters are classes of options (dataclasses).
-
-    Each field becomes an option, and the function gets the object. `groups` puts other classes in the place
-    of those that the parameters are annotated with; `note` is put behind the function's help.
-    """
-    text = " ".join([inspect.getdoc(function) or "", note]).strip()
-    app.command(name, cls=WordsCommand, help=text)(_expanded(function, groups))
-
-
-def _expanded(function: Callable[..., None], groups: Mapping[str, type]) -> Callable[..., None]:
-    hints: dict[str, Any] = {**get_type_hints(function, include_extras=True), **groups}
-    classes: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in classes:
-            parameters += _options_of(classes[parameter.name])
-        else:
-            parameters.append(
-                parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
-            )
-
-    def run(**given: Any) -> None:
-        for name, kind in classes.items():
-            fields = [field.name for field in dataclasses.fields(kind)]
-            given[name] = kind(**{field: given.pop(field) for field in fields})
-        function(**given)
-
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
-
-
-@cache
-def _options_of(kind: Any) -> tuple[inspect.Parameter, ...]:
-    """The fields of a class of options as parameters of a command."""
-    hints = get_type_hints(kind, include_extras=True)
-    return tuple(
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
-        )
-        for field in dataclasses.fields(kind)
-    )
-
-
-class WordsCommand(TyperCommand):
-    """A command whose repeatable options also take several words at once: `--roles CPO EMSP`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeats such an option before each of its further words."""
-        repeatable = {
-            name for param in self.params if getattr(param, "multiple", False) for name in param.opts
-        }
-        spread: list[str] = []
-        option: str | None = None
-        for word in args:
-            if word.startswith("-"):
-                option = word if word in repeatable else None
-                spread.append(word)
-            elif option is not None and spread[-1] != option:
-                spread += [option, word]
-            else:
-                spread.append(word)
-        return super().parse_args(ctx, spread)
 
 
 # -- Which chain and contracts
