@@ -44,7 +44,7 @@ class Step:
 
     `found` says how the world looks where the step is done, else None. `plan` says what `take` will do; a
     step that `costs` money or cannot be undone is taken only with consent. A step without `take` is for
-    somebody else: `plan` says what he has to do, and the way ends there for now.
+    somebody else: `plan` says what he has to do, and this run ends there.
     """
 
     name: str

@@ -8,6 +8,7 @@ anybody, which each such command says; a typed one only once, but needs a contra
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Signing(Waiting):
+class Signing(Waiting, ABC):
     """As `Waiting`, and who signs and who pays."""
 
     signer_file: Annotated[
@@ -93,9 +94,9 @@ class Signing(Waiting):
     ] = None
 
     @property
+    @abstractmethod
     def way(self) -> Way:
         """How functions are called."""
-        raise NotImplementedError
 
     @property
     def replay_accepted(self) -> bool:
