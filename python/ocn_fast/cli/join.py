@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,8 @@ import typer
 from ocn_fast import keyfiles
 from ocn_fast.cli import admin, options
 from ocn_fast.cli.init import toml_lines, write_node
-from ocn_fast.cli.join_steps import TO_BE_CONTINUED, JoinError, Notes, Step, Waiting, Way, ask, status
-from ocn_fast.cli.join_world import LOOK_S, Ledger, NodeApi, OnChain, opened
+from ocn_fast.cli.join_steps import TO_BE_CONTINUED, JoinError, Notes, Step, Waiting, Way, ask, wait_until
+from ocn_fast.cli.join_world import Ledger, NodeApi, OnChain, opened
 from ocn_fast.cli.output import print_note
 from ocn_fast.cli.platform import party_id
 from ocn_fast.cli.registry_options import indexes
@@ -346,12 +345,12 @@ class _Party:
         return ["the node follows the chain; a change counts there after some blocks"]
 
     def wait_known(self) -> None:
-        end = time.monotonic() + self._ledger.wait_s
-        with status("the node does not know the party yet"):
-            while self.known() is None:
-                if time.monotonic() > end:
-                    raise Waiting(f"the node at {self._api.url} does not know {self.name} yet")
-                time.sleep(LOOK_S)
+        wait_until(
+            lambda: self.known() is not None,
+            self._ledger.wait_s,
+            shown="the node does not know the party yet",
+            otherwise=f"the node at {self._api.url} does not know {self.name} yet",
+        )
 
     # Registration token
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from ocn_fast.cli.output import print_json, print_line, print_note
 from ocn_fast.errors import ConfigError, OcnError
 
 STATE_FILE = "join.json"
+LOOK_S = 0.5
+"""How often it is looked whether something has come about."""
 TO_BE_CONTINUED = 3
 """Exit status where somebody else must do something first."""
 
@@ -182,6 +185,16 @@ def status(text: str) -> Iterator[Callable[[str], None]]:
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with console.status(text) as shown:
         yield lambda more: shown.update(more)
+
+
+def wait_until(holds: Callable[[], bool], wait_s: float, *, shown: str, otherwise: str) -> None:
+    """Looks at the world until something holds. Raises Waiting (`otherwise`) where it does not in time."""
+    end = time.monotonic() + wait_s
+    with status(shown):
+        while not holds():
+            if time.monotonic() > end:
+                raise Waiting(otherwise)
+            time.sleep(LOOK_S)
 
 
 def ask(given: T | None, noted: T | None, option: str, question: str) -> T | str:

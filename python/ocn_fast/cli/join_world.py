@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ocn_fast import keyfiles
-from ocn_fast.cli.join_steps import JoinError, Notes, Waiting, status
+from ocn_fast.cli.join_steps import JoinError, Notes, Waiting, status, wait_until
 from ocn_fast.cli.output import print_note
 from ocn_fast.cli.registry_options import SPENDER_VARIABLE, Target, Where, connect, read_key
 from ocn_fast.errors import ConfigError, RpcError, TransactionError
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 HTTP_S = 10.0
 """Longest wait for one answer of a node."""
-LOOK_S = 0.5
-"""How often it is looked whether something has come about."""
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 
 
@@ -171,12 +168,12 @@ class Ledger:
         transaction = self._notes.transaction(step)
         if transaction is None:
             return
-        end = time.monotonic() + self._where.wait_s
-        with status(f"waiting for {transaction}"):
-            while self._is_pending(transaction):
-                if time.monotonic() > end:
-                    raise Waiting(f"transaction {transaction} is still in no block")
-                time.sleep(LOOK_S)
+        wait_until(
+            lambda: not self._is_pending(transaction),
+            self._where.wait_s,
+            shown=f"waiting for {transaction}",
+            otherwise=f"transaction {transaction} is still in no block",
+        )
 
     def _is_pending(self, transaction: str) -> bool:
         found = self._chain.run(lambda it: it.call("eth_getTransactionByHash", (transaction,)))
