@@ -53,7 +53,7 @@ class Events:
         """
         if (to.number, to.hash) == since:
             return Found((), ())
-        if to.number - since[0] <= NEAR_BLOCKS:
+        if to.number - since[0] <= min(NEAR_BLOCKS, self._most):
             return await self._near(endpoint, since, to)
         logs: list[Log] = []
         start = since[0] + 1
