@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,6 +225,12 @@ def word_of(address: str) -> str:
     return address[2:].lower()
 
 
+def party_of(world: World, address: str) -> Any:
+    """What the registry answers about a party now."""
+    question = {"to": world.registry, "data": views.with_addresses(views.GET_PARTY, address)}
+    return world.anvil.call("eth_call", question, "latest")
+
+
 def test_A102_a_move_waits_until_a_second_endpoint_sees_it(
     world: World, folder: Path, make_proxy: Callable[[World], Proxy]
 ) -> None:
@@ -233,11 +240,7 @@ def test_A102_a_move_waits_until_a_second_endpoint_sees_it(
     async def story() -> None:
         async with Place(folder, world, (world.anvil.url, proxy.url)) as place:
             await place.look()
-            old = world.anvil.call(
-                "eth_call",
-                {"to": world.registry, "data": views.with_addresses(views.GET_PARTY, PARTY)},
-                "latest",
-            )
+            old = party_of(world, PARTY)
             world.list_party(PARTY, "DE", "AAA", OTHER)
             world.list_node(OTHER, "https://new.example")
             world.list_party(THIRD, "DE", "CCC", OTHER)
@@ -259,6 +262,28 @@ def test_A102_a_move_waits_until_a_second_endpoint_sees_it(
             assert place.ids()["DE/AAA"] == OTHER
             assert place.mirror.state.waiting == 0
             await place.require_right()
+
+    run(story())
+
+
+@pytest.mark.parametrize(("quorum", "waiting"), [(1, 0), (2, 0), (3, 1)])
+def test_A102_as_many_endpoints_as_the_setting_says_must_see_a_move(
+    world: World, folder: Path, make_proxy: Callable[[World], Proxy], quorum: int, waiting: int
+) -> None:
+    listed(world)
+    urls = (world.anvil.url, make_proxy(world).url, (behind := make_proxy(world)).url)
+
+    async def story() -> None:
+        async with Place(folder, world, urls, registry__quorum=quorum) as place:
+            await place.look()
+            old = party_of(world, PARTY)
+            world.list_party(PARTY, "DE", "AAA", OTHER)
+            world.mine()
+            # Two of three see it.
+            behind.fault = faults.denying(views.GET_PARTY, word_of(PARTY), old)
+            await place.look()
+            assert place.mirror.state.waiting == waiting
+            assert place.ids()["DE/AAA"] == (OPERATOR if waiting else OTHER)
 
     run(story())
 
@@ -311,11 +336,7 @@ def test_A102_a_second_endpoint_releases_the_brake_and_a_liar_does_not(
     async def story() -> None:
         async with Place(folder, world, (world.anvil.url, proxy.url)) as place:
             await place.look()
-            old = world.anvil.call(
-                "eth_call",
-                {"to": world.registry, "data": views.with_addresses(views.GET_PARTY, parties[7])},
-                "latest",
-            )
+            old = party_of(world, parties[7])
             for party in parties[:30]:
                 world.delete_party(party)
             world.mine()
