@@ -1,8 +1,9 @@
 """`ocn-fast serve`: checks everything, then runs the keeper and Granian's workers until it is told to stop.
 
     supervisor ─┬─ keeper --prepare   once: schema and first registry import; its failure ends the start
-                ├─ keeper             the background process
-                └─ workers            `http.workers` times the app, HTTP in, native relay
+                ├─ keeper             the background process, after that
+                └─ workers            `http.workers` times the app, HTTP in, native relay; they import what
+                                      they need meanwhile, and wait for the schema
 
 Children are started again when they die; five deaths in a minute end the node with status 1, for whoever
 watches it to see. They die with the supervisor, however it ends. SIGTERM or SIGINT: readiness goes off for
@@ -27,6 +28,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -235,15 +237,18 @@ def _work(worker: int, name: str, loader: Any, sockets: Any, *options: Any) -> N
     MPServer._spawn_asgi_lifespan_worker(worker, name, loader, ((None, holder), None), *options)
 
 
-def _load(target: str, parent: int) -> Any:
-    """What a worker runs first: ties itself to the supervisor, then makes the app."""
+def _load(target: str, parent: int, prepared: Connection) -> Any:
+    """What a worker runs first: ties itself to the supervisor, then makes the app. The other end of
+    `prepared` is closed once there is a schema."""
     lifecycle.die_with_parent(parent)
     lifecycle.harden()
     lifecycle.watch_drain()
     settings = Settings.from_json(os.environ[lifecycle.SETTINGS_VARIABLE])
     logs.configure(settings.log, "worker")
     module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)()
+    factory = getattr(importlib.import_module(module), name)
+    prepared.poll(None)
+    return factory()
 
 
 class _Supervisor:
@@ -258,38 +263,36 @@ class _Supervisor:
         self._ready_file = ready_file
         self._crashes = _Crashes()
         self._ending = threading.Event()
+        self._turn = threading.Lock()
+        """Held while a keeper is started: none is started once the end has begun."""
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._fault: str | None = None
 
     def run(self) -> int:
         if self._ready_file is not None:
             self._ready_file.unlink(missing_ok=True)
-        self._prepare()
+        # In a process of its own: decoding a registry costs memory.
+        self._start_keeper("--prepare", stdout=subprocess.PIPE)
+        prepared, preparing = multiprocessing.Pipe(duplex=False)
         workers = self._make_workers()
         # Granian installs its handlers only after its own start; a signal before that must not be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, workers.signal_handler_interrupt)
-        watch = threading.Thread(target=self._watch_keeper, args=(workers,), name="keeper")
+        watch = threading.Thread(target=self._watch_keeper, args=(workers, preparing), name="keeper")
         probe = threading.Thread(target=self._announce, name="ready", daemon=True)
-        self._start_keeper()
         watch.start()
         probe.start()
         try:
-            load = partial(_load, self._app, os.getpid())
+            load = partial(_load, self._app, os.getpid(), prepared)
             workers.serve(spawn_target=_work, target_loader=load, wrap_loader=False)
         finally:
-            self._ending.set()
             self._stop_keeper()
             watch.join()
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
+        if self._fault is not None:
+            raise ConfigError(self._fault)
         return 1 if workers.failed else 0
-
-    def _prepare(self) -> None:
-        """Schema and first registry import, in a process of their own: decoding a registry costs memory."""
-        done = subprocess.run([*_keeper_command(), "--prepare"], check=False, stdout=subprocess.PIPE)
-        if done.returncode != 0:
-            text = done.stdout.decode(errors="replace").strip()
-            raise ConfigError(text or f"the keeper ended with status {done.returncode} before the start")
 
     def _make_workers(self) -> _Workers:
         http, shutdown = self._settings.http, self._settings.shutdown
@@ -322,13 +325,25 @@ class _Supervisor:
             workers_kill_timeout=shutdown.grace_s,
         )
 
-    def _start_keeper(self) -> None:
-        self._keeper = subprocess.Popen(_keeper_command())
+    def _start_keeper(self, *options: str, stdout: int | None = None) -> None:
+        with self._turn:
+            if not self._ending.is_set():
+                self._keeper = subprocess.Popen([*_keeper_command(), *options], stdout=stdout)
 
-    def _watch_keeper(self, workers: _Workers) -> None:
-        """Starts the keeper again whenever it dies. This thread lives as long as the process does."""
-        while True:
-            assert self._keeper is not None
+    def _watch_keeper(self, workers: _Workers, preparing: Connection) -> None:
+        """Lets the workers go on once all is prepared, and starts the keeper whenever there is none. This
+        thread lives as long as the process does: the keeper would die with it."""
+        assert self._keeper is not None
+        said, _ = self._keeper.communicate()
+        status = self._keeper.returncode
+        if status != 0 and not self._ending.is_set():
+            text = said.decode(errors="replace").strip()
+            self._fault = text or f"the keeper ended with status {status} before the start"
+            workers.stop(failed=True)
+            return
+        preparing.close()
+        while not self._ending.is_set():
+            self._start_keeper()
             status = self._keeper.wait()
             if self._ending.is_set():
                 return
@@ -337,9 +352,10 @@ class _Supervisor:
                 logs.get().error("crash loop", deaths=CRASHES, seconds=CRASH_WINDOW_S)
                 workers.stop(failed=True)
                 return
-            self._start_keeper()
 
     def _stop_keeper(self) -> None:
+        with self._turn:
+            self._ending.set()
         keeper = self._keeper
         if keeper is None:
             return
