@@ -1,8 +1,8 @@
 """The database: what must survive a restart, and what every worker must hear of.
 
 `migrate(url)` brings a database to this version's schema; `open(settings)` gives a `Store`, the only way in.
-Each of its methods is one intent and one transaction and gives frozen records. SQL is seen only in this
-package.
+Each of its methods is one intent and one transaction and gives frozen records; only links that come together
+share one (`together`). SQL is seen only in this package.
 
 Every change that matters to the native table bumps one change number in its own transaction and marks its
 rows with it (`changes`); workers poll the number and fetch `changes_since` their own. Errors are

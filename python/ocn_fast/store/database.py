@@ -7,11 +7,13 @@ too late.
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
-from sqlalchemy import event, exc
+from sqlalchemy import create_engine, event, exc, make_url
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -28,9 +30,11 @@ class Statements:
 
     def __init__(self) -> None:
         self._counts: dict[Kind, int] = {"poll": 0, "other": 0}
+        self._counting = threading.Lock()
 
     def count(self, kind: Kind) -> None:
-        self._counts[kind] += 1
+        with self._counting:
+            self._counts[kind] += 1
 
     def snapshot(self) -> dict[Kind, int]:
         """The counts as they stand."""
@@ -38,16 +42,20 @@ class Statements:
 
 
 class Database:
-    """One engine and its ways in: `reading`, `writing` and `polling`."""
+    """The ways in: `reading`, `writing` and `polling`; for threads that may block, `blocking`."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self.statements = Statements()
         self._engine = _engine(settings)
-        event.listen(self._engine.sync_engine, "before_cursor_execute", self._count)
+        self._blocking_engine = blocking_engine(settings)
+        for engine in (self._engine.sync_engine, self._blocking_engine):
+            event.listen(engine, "before_cursor_execute", self._count)
 
     async def close(self) -> None:
         """Closes every connection."""
         await self._engine.dispose()
+        # The last one that is closed may write the log back into the database.
+        await asyncio.to_thread(self._blocking_engine.dispose)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -72,6 +80,17 @@ class Database:
         with translated_errors():
             async with self._engine.connect() as connection:
                 await connection.execution_options(**{_MODE: "poll"})
+                yield connection
+
+    @contextmanager
+    def blocking(self, mode: Literal["read", "write"]) -> Iterator[Connection]:
+        """A transaction like that of `reading` or `writing`; never on an event loop's thread.
+
+        All of it happens on the thread that asks, where the others hop to one of the driver's for each step.
+        """
+        with translated_errors(), self._blocking_engine.connect() as connection:
+            connection.execution_options(**{_MODE: mode})
+            with connection.begin():
                 yield connection
 
     def _count(self, connection: Connection, *_: Any) -> None:
@@ -120,6 +139,16 @@ def prepare(engine: Engine, settings: StoreSettings) -> None:
 def writer_options() -> dict[str, Any]:
     """Execution options of a connection whose transactions write."""
     return {_MODE: "write"}
+
+
+def blocking_engine(settings: StoreSettings) -> Engine:
+    """An engine of the driver without an event loop."""
+    url = make_url(settings.url)
+    if url.get_backend_name() == "sqlite":
+        url = url.set(drivername="sqlite")
+    engine = create_engine(url, hide_parameters=True)
+    prepare(engine, settings)
+    return engine
 
 
 def _engine(settings: StoreSettings) -> AsyncEngine:

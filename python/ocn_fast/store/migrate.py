@@ -9,12 +9,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.pool import NullPool
+from sqlalchemy import make_url
 
 from ocn_fast.config import Store as StoreSettings
 from ocn_fast.errors import ConfigError
-from ocn_fast.store.database import prepare, translated_errors, writer_options
+from ocn_fast.store.database import blocking_engine, translated_errors, writer_options
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -31,7 +30,7 @@ def migrate(url: str) -> None:
     from alembic.util import CommandError
 
     _create_file(url)
-    engine = _sync_engine(url)
+    engine = blocking_engine(StoreSettings(url=url))
     try:
         with translated_errors(), engine.connect() as connection:
             connection.execution_options(**writer_options())
@@ -54,15 +53,6 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config
-
-
-def _sync_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        parsed = parsed.set(drivername="sqlite")
-    engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True)
-    prepare(engine, StoreSettings(url=url))
-    return engine
 
 
 def _create_file(url: str) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration, which makes the tables below (a test compares)."""
 
 metadata = MetaData()
@@ -60,6 +60,8 @@ platforms = Table(
     Column("registered_at", BigInteger, nullable=False),
     Column("last_seen", BigInteger),
     Column("changed", BigInteger, nullable=False, index=True),
+    # At most so many of its links are live: counted anew where that is more than it may hold.
+    Column("links", BigInteger, nullable=False, server_default="0"),
     # An id is never used again: late last-seen reports and tombstones name the platform that went.
     sqlite_autoincrement=True,
 )

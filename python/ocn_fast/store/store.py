@@ -1,4 +1,7 @@
-"""`Store`: one method per intent, each one transaction. The files beside it take the connection made here."""
+"""`Store`: one method per intent, each one transaction; links that come together share theirs.
+
+The files beside it take the connection made here.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 
 from ocn_fast.config import Settings
-from ocn_fast.errors import ConfigError, StoreConflict, StoreUnavailable
+from ocn_fast.errors import ConfigError, StoreConflict, StoreError, StoreUnavailable
 from ocn_fast.store import changes, client_infos, leases, links, listing, mirror, platforms, registry, tokens
 from ocn_fast.store.database import Database, Kind
 from ocn_fast.store.leases import Lease
@@ -30,6 +33,7 @@ from ocn_fast.store.records import (
     Swept,
 )
 from ocn_fast.store.ring import KeyRing
+from ocn_fast.store.together import Together
 
 HOUR_MS = 3_600_000
 
@@ -41,9 +45,13 @@ class Store:
         self._settings = settings
         self._ring = ring
         self._database = Database(settings.store)
+        self._link_writer = Together("link-writer", self._write_links)
+        self._link_finder = Together("link-finder", self._find_links)
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Ends what is under way and closes all connections."""
+        await self._link_writer.close()
+        await self._link_finder.close()
         await self._database.close()
 
     def statements(self) -> dict[Kind, int]:
@@ -72,19 +80,25 @@ class Store:
 
     async def reserve_link(self, link: Link) -> None:
         """Writes a link down before it can be called. Raises StoreFull (`links.per_platform`), LinkTaken."""
-        async with self._database.writing() as connection:
-            await links.reserve(connection, link, per_platform=self._settings.links.per_platform, now=_now())
+        await self._link_writer.ask(link)
 
     async def fill_link(self, link_id: str, url: str) -> None:
         """Sets the URL of a reserved link. Raises StoreConflict if the link has gone."""
-        async with self._database.writing() as connection:
-            if not await links.fill(connection, link_id, url):
-                raise StoreConflict("the link has gone")
+        await self._link_writer.ask(links.Filling(link_id, url))
 
     async def find_link(self, link_id: str) -> Link | None:
         """The link of that id, expired or not."""
-        async with self._database.reading() as connection:
-            return await links.find(connection, link_id)
+        return await self._link_finder.ask(link_id)
+
+    def _write_links(self, entries: Sequence[Link | links.Filling]) -> Sequence[StoreError | None]:
+        with self._database.blocking("write") as connection:
+            return links.write(
+                connection, entries, per_platform=self._settings.links.per_platform, now=_now()
+            )
+
+    def _find_links(self, ids: Sequence[str]) -> Sequence[Link | None]:
+        with self._database.blocking("read") as connection:
+            return links.find(connection, ids)
 
     # -- tokens and handshakes
 
