@@ -156,8 +156,9 @@ pub(super) fn callback_link<P: Ports>(
         .home
         .keep(place.url())
         .ok_or_else(|| bad("response_url is not on an origin of the sending platform"))?;
+    let ends = callback_place(walk, envelope, body)?;
     let id = random_id(walk.ports.random());
-    callback(walk, envelope, body, sender, target, id, kept)
+    Ok(callback(envelope, sender, target, id, kept, ends))
 }
 
 /// The stored link for a `response_url` that the sender's node named on our behalf: it must be ours, and the
@@ -176,7 +177,7 @@ pub(super) fn named_link<P: Ports>(
             "response_url is none that this node gives out for the receiver",
         )
     };
-    let (module_place, _) = callback_place(walk, envelope, body)?;
+    let (module_place, expires_at) = callback_place(walk, envelope, body)?;
     let version = envelope.version.ok_or_else(bad)?;
     let module = envelope.module.as_str();
     let start = format!(
@@ -193,20 +194,27 @@ pub(super) fn named_link<P: Ports>(
     {
         return Err(bad());
     }
-    callback(walk, envelope, body, sender, target, id.to_owned(), kept)
+    let ends = (module_place, expires_at);
+    Ok(callback(
+        envelope,
+        sender,
+        target,
+        id.to_owned(),
+        kept,
+        ends,
+    ))
 }
 
-fn callback<P: Ports>(
-    walk: &Walk<'_, P>,
+/// The row for a `response_url`; the last is what [`callback_place`] found.
+fn callback(
     envelope: &Envelope,
-    body: &[u8],
     sender: &Sender,
     target: &Target,
     id: String,
     url: String,
-) -> Result<Link, Refusal> {
-    let (place, expires_at) = callback_place(walk, envelope, body)?;
-    Ok(Link {
+    (place, expires_at): (String, i64),
+) -> Link {
+    Link {
         id,
         caller: target.party,
         owner: sender.party,
@@ -217,7 +225,7 @@ fn callback<P: Ports>(
         url,
         expires_at,
         platform: accountable(&sender.home, &target.home),
-    })
+    }
 }
 
 /// The platform against which a link counts: its owner's, or, where that lives elsewhere, the caller's.

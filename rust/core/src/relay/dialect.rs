@@ -9,7 +9,7 @@ use super::Walk;
 use super::error::{Kind, Refusal};
 use super::home::Home;
 use super::peer::PROTOCOL;
-use super::ports::{Clock as _, Departure, Outbound as _, Outgoing, Ports, SendError};
+use super::ports::{Clock as _, Departure, Outbound as _, Outgoing, Owner, Ports, SendError};
 use crate::eth::Address;
 use crate::json;
 use crate::table::{Operator, Speech};
@@ -38,29 +38,31 @@ pub(super) async fn settle_on<P: Ports>(
     };
     walk.record.dialect = None;
     let began = walk.ports.clock().monotonic();
-    let mut speech = known(walk, operator, began);
-    if speech.is_none() {
-        let _turn = operator.dialect.turn().await;
-        // Somebody may have asked while this message waited for its turn.
-        speech = known(walk, operator, began);
-        if speech.is_none() {
-            speech = Some(ask(walk, operator).await?);
+    let speech = match known(walk, operator, began) {
+        Some(speech) => speech,
+        None => {
+            let _turn = operator.dialect.turn().await;
+            // Somebody may have asked while this message waited for its turn.
+            match known(walk, operator, began) {
+                Some(speech) => speech,
+                None => ask(walk, operator).await?,
+            }
         }
-    }
+    };
     match speech {
-        Some(Speech::Relay3) => {
+        Speech::Relay3 => {
             walk.record.dialect = Some(PROTOCOL);
             Ok(())
         }
-        Some(Speech::Stranger(address)) => Err(Refusal::new(
+        Speech::Stranger(address) => Err(Refusal::new(
             Kind::NodeStranger,
             format!(
                 "the domain of the receiver's node belongs to {}",
                 whose(address)
             ),
         )),
-        Some(Speech::Silent(text)) => Err(Refusal::new(Kind::NoConnection, text)),
-        Some(Speech::Foreign) | None => Err(Refusal::new(
+        Speech::Silent(text) => Err(Refusal::new(Kind::NoConnection, text)),
+        Speech::Foreign => Err(Refusal::new(
             Kind::NoDialect,
             "the receiver's node speaks no protocol that this node speaks",
         )),
@@ -110,7 +112,7 @@ async fn ask<P: Ports>(walk: &Walk<'_, P>, operator: &Operator) -> Result<Speech
         ),
         headers: vec![("accept", Bytes::from_static(b"application/json"))],
         body: Bytes::new(),
-        owner: Home::owner_of(operator),
+        owner: Owner::Node(operator.address),
         deadline: (Duration::from_millis(relay.connect_ms) + ANSWER)
             .min(Duration::from_millis(relay.node_deadline_ms)),
         response_bytes: DOCUMENT_BYTES,

@@ -40,13 +40,8 @@ impl Home {
     pub(super) fn owner(&self) -> Owner {
         match self {
             Self::Platform(platform) => Owner::Platform(platform.id),
-            Self::Node(operator) => Self::owner_of(operator),
+            Self::Node(operator) => Owner::Node(operator.address),
         }
-    }
-
-    /// Whose connections lead to a node.
-    pub(super) fn owner_of(operator: &Operator) -> Owner {
-        Owner::Node(operator.address)
     }
 
     /// Whether the party's rules demand signatures. What a party elsewhere demands is its node's business.

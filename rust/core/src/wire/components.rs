@@ -1,5 +1,5 @@
 //! What a signature covers: the values of one message, under their identifiers, in the order of the protocol.
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::error::WireError;
 
@@ -26,8 +26,23 @@ impl Field {
     }
 }
 
-/// Identifiers as they are serialised, and values, in order.
-pub(super) struct Covered<'a>(Vec<(String, &'a str)>);
+/// Components in order.
+pub(super) struct Covered<'a>(Vec<Component<'a>>);
+
+/// One line of the signature base.
+struct Component<'a> {
+    name: &'static str,
+    /// Serialised, with the `;` in front of each.
+    parameters: &'static str,
+    value: &'a str,
+}
+
+impl fmt::Display for Component<'_> {
+    /// The identifier (RFC 9421, 2.5).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"{}", self.name, self.parameters)
+    }
+}
 
 impl<'a> Covered<'a> {
     pub(super) fn new() -> Self {
@@ -41,14 +56,23 @@ impl<'a> Covered<'a> {
     /// # Errors
     /// [`WireError::Text`].
     pub(super) fn add(&mut self, name: &'static str, value: &'a [u8]) -> Result<(), WireError> {
-        self.0
-            .push((format!("\"{name}\""), printable(name, value)?));
+        let value = printable(name, value)?;
+        self.add_with(name, "", value);
         Ok(())
     }
 
-    /// Adds a value that is known to be printable, under a serialised identifier.
-    pub(super) fn add_serialised(&mut self, identifier: &str, value: &'a str) {
-        self.0.push((identifier.to_owned(), value));
+    /// Adds a value that is known to be printable, under a name with serialised parameters.
+    pub(super) fn add_with(
+        &mut self,
+        name: &'static str,
+        parameters: &'static str,
+        value: &'a str,
+    ) {
+        self.0.push(Component {
+            name,
+            parameters,
+            value,
+        });
     }
 
     /// Adds those of `fields` that are present, in the order of `fields`, without the blanks around them
@@ -81,12 +105,14 @@ impl<'a> Covered<'a> {
 
     /// The identifiers as an inner list (RFC 8941, 4.1.1.1).
     pub(super) fn list(&self) -> String {
-        let mut list = String::from("(");
-        for (index, (identifier, _)) in self.0.iter().enumerate() {
+        let mut list = String::with_capacity(self.0.len() * 32);
+        list.push('(');
+        for (index, component) in self.0.iter().enumerate() {
             if index > 0 {
                 list.push(' ');
             }
-            list.push_str(identifier);
+            // Writing into a string cannot fail.
+            let _ = write!(list, "{component}");
         }
         list.push(')');
         list
@@ -94,11 +120,11 @@ impl<'a> Covered<'a> {
 
     /// The signature base (RFC 9421, 2.5) that ends in these signature parameters.
     pub(super) fn base(&self, parameters: &str) -> String {
-        let values: usize = self.0.iter().map(|(_, value)| value.len() + 40).sum();
+        let values: usize = self.0.iter().map(|part| part.value.len() + 40).sum();
         let mut base = String::with_capacity(values + parameters.len() + 32);
-        for (identifier, value) in &self.0 {
+        for component in &self.0 {
             // Writing into a string cannot fail.
-            let _ = writeln!(base, "{identifier}: {value}");
+            let _ = writeln!(base, "{component}: {}", component.value);
         }
         let _ = write!(base, "\"@signature-params\": {parameters}");
         base

@@ -28,8 +28,8 @@ static FIELDS: [Field; 8] = [
     Field::optional("ocn-delivery"),
 ];
 
-/// The member `ocn` of the request's header `Signature` (RFC 9421, 2.1.2 and 2.4).
-const REQUEST_SIGNATURE: &str = "\"signature\";req;key=\"ocn\"";
+/// Of `signature`: the member `ocn` of the request's header (RFC 9421, 2.1.2 and 2.4).
+const OF_REQUEST: &str = ";req;key=\"ocn\"";
 
 /// Signs an answer that is otherwise complete. A body is covered by its `content-digest`, which the caller adds.
 ///
@@ -74,6 +74,7 @@ fn covered<'a>(view: &ResponseView<'a>, status: &'a str) -> Result<Covered<'a>, 
     let mut covered = Covered::new();
     covered.add("@status", status.as_bytes())?;
     covered.add_headers(&FIELDS, view.headers)?;
-    covered.add_serialised(REQUEST_SIGNATURE, member::value(view.request_signature)?);
+    let signature = member::value(view.request_signature)?;
+    covered.add_with("signature", OF_REQUEST, signature);
     Ok(covered)
 }
