@@ -1,8 +1,9 @@
 //! Private keys: never printed, wiped when dropped.
 use std::fmt;
 
-use secp256k1::{Message, PublicKey, SecretKey, ecdsa::RecoverableSignature};
+use secp256k1_signing::{Message, PublicKey, SecretKey};
 
+use super::curve::with_secret;
 use super::{Address, EthError, Signature, personal_digest};
 
 /// The text has none of the forms that a node may sign for others (`safety.md` I21).
@@ -22,8 +23,9 @@ impl SigningKey {
     /// # Errors
     /// [`EthError::Key`] for zero and for anything from the order of the curve on.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, EthError> {
-        let secret = SecretKey::from_secret_bytes(*bytes).map_err(|_| EthError::Key)?;
-        let point = PublicKey::from_secret_key(&secret).serialize_uncompressed();
+        let secret = SecretKey::from_byte_array(*bytes).map_err(|_| EthError::Key)?;
+        let point = with_secret(|context| PublicKey::from_secret_key(context, &secret));
+        let point = point.serialize_uncompressed();
         Ok(Self {
             secret,
             address: Address::of_public_key(&point[1..]),
@@ -45,7 +47,7 @@ impl SigningKey {
 
     /// The 32 bytes, for writing the key down.
     pub fn to_bytes(&self) -> [u8; 32] {
-        self.secret.to_secret_bytes()
+        self.secret.secret_bytes()
     }
 
     /// Whose signatures these are.
@@ -62,9 +64,9 @@ impl SigningKey {
     /// [`SigningKey::sign_message_form`] for nodes.
     pub fn personal_sign(&self, message: &[u8]) -> Signature {
         let digest = Message::from_digest(personal_digest(message));
-        let signature = RecoverableSignature::sign_ecdsa_recoverable(digest, &self.secret);
+        let signature = with_secret(|context| context.sign_ecdsa_recoverable(digest, &self.secret));
         let (id, compact) = signature.serialize_compact();
-        Signature::from_compact(&compact, 27 + id.to_u8())
+        Signature::from_compact(&compact, 27 + id as u8)
     }
 
     /// Signs as [`SigningKey::personal_sign`], but only texts that cannot be mistaken for anything else:

@@ -3,6 +3,7 @@
 //! The curve is libsecp256k1 with its deterministic nonces (RFC 6979) and low `s`; nothing here does
 //! arithmetic of its own. `ocn-notary.md` 5; `safety.md` A36, A44, I21.
 mod address;
+mod curve;
 mod hex;
 mod keccak;
 mod key;
