@@ -42,10 +42,15 @@ def main(
         if update:
             _update(console)
             return
+        if not BASELINE.exists():
+            raise GuardError(
+                f"there is no {BASELINE.name} to compare with; make guard-update writes it, for a commit of "
+                "its own"
+            )
         counts = count(sources.resolve(), target_of(sources.resolve())) if sources else count(ROOT)
         base, origin = _base()
     except GuardError as error:
-        console.print(f"The guard could not count: {error}", soft_wrap=True)
+        console.print(f"The guard fails, nothing was judged: {error}", soft_wrap=True)
         raise typer.Exit(2) from None
     verdict = judge(base, counts)
     _print(console, base, counts, f"Instructions of one message, beside {origin}")
@@ -68,8 +73,6 @@ def _update(console: Console) -> None:
 def _base() -> tuple[Counts, str]:
     """What to compare with: the committed counts where they were made with the same tools, otherwise the
     sources of the commit that they belong to, counted here and now. And what that is, in words."""
-    if not BASELINE.exists():
-        raise GuardError("there is no baseline: make guard-update")
     baseline = json.loads(BASELINE.read_text())
     here = made_with()
     differing = [name for name, value in baseline["made_with"].items() if here.get(name) != value]

@@ -1,5 +1,11 @@
 """The guard's verdict: what is worse, what is better, what may pass."""
 
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import typer
+from bench.guard import __main__ as guard
 from bench.guard.judging import TRIFLE, judge
 
 BASE = {"walk": {"parse": 20_000, "verify": 100_000, "reserve": 200}, "sign": {"all": 1_000}}
@@ -52,3 +58,17 @@ def test_new_rows_pass_and_rows_that_are_gone_fail() -> None:
     assert (verdict.passed, verdict.new) == (True, ("more",))
     verdict = judge(BASE, {"walk": BASE["walk"]})
     assert (verdict.passed, verdict.gone) == (False, ("sign",))
+
+
+def test_without_a_baseline_it_fails_at_once_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it builds anything: nobody waits for a count that has nothing to be compared with."""
+    count = Mock()
+    monkeypatch.setattr(guard, "count", count)
+    monkeypatch.setattr(guard, "BASELINE", tmp_path / "baseline.json")
+    with pytest.raises(typer.Exit) as ended:
+        guard.main(update=False, sources=None)
+    assert ended.value.exit_code == 2
+    assert "there is no baseline.json to compare with" in capsys.readouterr().out
+    count.assert_not_called()
