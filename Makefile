@@ -14,7 +14,7 @@ MINUTES ?= 30
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-rust test-python check format interop bench load soak guard guard-update wheel wheel-demo docs clean
+.PHONY: help setup build demo test test-rust test-python check format interop bench curves load soak guard guard-update wheel wheel-demo docs clean
 
 help:  ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ interop: build  ## Tests with programs of others: JavaScript packages, solc, Anv
 
 bench: build $(VENV)/.bench  ## Rate, latency and CPU per message beside floor and goals (QUICK=1: under three minutes).
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+curves: build $(VENV)/.bench  ## Rate and CPU per signed message over workers, parties, connections and sizes.
+	$(BIN)/python -m bench.curves $(ARGS)
 
 load: build $(VENV)/.bench  ## One profile of load (PROFILE=steady) on a demo that was left running.
 	$(BIN)/python -m bench.profiles $(PROFILE) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
@@ -103,7 +104,7 @@ def family(pid: int) -> list[int]:
     """A process and all its descendants, now."""
     children: dict[int, list[int]] = {}
     for entry in _PROC.iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+        if entry.name.isdigit() and (fields := _stat(entry)):
             children.setdefault(int(fields[1]), []).append(int(entry.name))
     found = [pid]
     for parent in found:  # grows while it is walked
@@ -113,10 +114,16 @@ def family(pid: int) -> list[int]:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time that these processes have used so far; those that are gone count nothing."""
-    used = 0.0
+    return sum(_used(_PROC / str(pid)) for pid in pids)
+
+
+def thread_seconds(pids: Iterable[int]) -> dict[int, float]:
+    """What each thread of these processes has used so far."""
+    used = {}
     for pid in pids:
-        if fields := _stat(pid):
-            used += (int(fields[11]) + int(fields[12])) / _TICKS
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for entry in (_PROC / str(pid) / "task").iterdir():
+                used[int(entry.name)] = _used(entry)
     return used
 
 
@@ -155,9 +162,14 @@ def _field(pid: int, file: str, name: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
-def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat behind the name, from the state on; None if the process is gone."""
+def _used(entry: Path) -> float:
+    fields = _stat(entry)
+    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else 0.0
+
+
+def _stat(entry: Path) -> list[str] | None:
+    """Fields of a process or thread behind the name, from the state on; None if it is gone."""
     try:
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return (entry / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None

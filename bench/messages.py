@@ -32,18 +32,39 @@ KEYS = {party: hashlib.sha256(b"bench %s %s" % (party[0].encode(), party[1].enco
         for party in (CPO, MSP)}  # fmt: skip
 """Keys of the parties: always the same, so that signed messages can be kept."""
 _CHUNK = 500
-_EVSES = {"location-10k": 19, "location-200k": 392}
+_EVSES = {"location-5k": 9, "location-10k": 19, "location-50k": 98, "location-200k": 392}
+_PART = {
+    "connector": 4, "location-5k": 5, "location-10k": 10, "location-50k": 50, "location-200k": 200,
+    "start-session": 10,
+}  # fmt: skip
+"""Large messages, and those that wait for the disk, are fewer: so many times."""
+_LEAST = 200
 
 
 @dataclass(frozen=True)
 class Batch:
-    """So many messages of a kind: `session`, `location-10k`, `location-200k` (PUT by the CPO), or
+    """So many messages of a kind: `session`, `connector`, `location-10k` and other sizes (PUT by the CPO), or
     `start-session` (POST by the eMSP, with a `response_url` below `home`)."""
 
     kind: str
     count: int
     signed: bool = True
     home: str = ""
+
+    @classmethod
+    def of(cls, kind: str, many: int, *, signed: bool = True, home: str = "") -> Batch:
+        """As many as befits the kind, where there are `many` sessions."""
+        return cls(kind, max(many // _PART.get(kind, 1), _LEAST), signed, home)
+
+    @property
+    def body_bytes(self) -> int:
+        """Length of the first one's body."""
+        return len(_content(self, 0)[2])
+
+    @property
+    def request_bytes(self) -> int:
+        """Length of the first one, head and body."""
+        return len(request(self, 0))
 
     @property
     def sender(self) -> tuple[str, str]:
@@ -109,6 +130,9 @@ def _content(batch: Batch, number: int) -> tuple[str, str, bytes]:
     if batch.kind == "start-session":
         url = f"{batch.home}/2.2.1/commands/START_SESSION/{number:08}"
         return "POST", "commands/START_SESSION", payloads.encode(payloads.start_session(url))
+    if batch.kind == "connector":
+        path = f"locations/DE/CPO/LOC-{number:06}/1/1"
+        return "PUT", path, payloads.encode(payloads.connector(number))
     location = payloads.location(_EVSES[batch.kind], number)
     return "PUT", f"locations/DE/CPO/{location['id']}", payloads.encode(location)
 

@@ -32,7 +32,7 @@ from bench.messages import CPO, KEYS, MSP
 from ocn_fast import _native, keyfiles, notary
 from ocn_fast.registry import snapshot
 
-_START_S = 120.0
+_START_S = 300.0
 _STOP_S = 10.0
 _SETTLE_S = 0.1
 _STAMP = "2026-03-01T08:30:00Z"
@@ -204,6 +204,8 @@ class Plan:
     signed: bool = True
     """Whether messages must be signed."""
     workers: int = 1
+    in_flight: int = 512
+    """Messages from one party, or to one, that may be under way."""
     strangers: int = 0
     """Made-up parties in the registry beside ours."""
     settings: str = ""
@@ -257,7 +259,8 @@ def _configure(home: Path, url: str, registry: Registry, plan: Plan) -> None:
         [signatures]
         required = {str(plan.signed).lower()}
         [limits]
-        in_flight_per_receiver = 512
+        in_flight_per_platform = {plan.in_flight}
+        in_flight_per_receiver = {plan.in_flight}
         [links]
         per_platform = 10000000
         [registry]
@@ -432,8 +435,13 @@ def _call(method: str, url: str, token: str, document: Any) -> Any:
         "X-Correlation-ID": secrets.token_hex(8),
     }
     request = urllib.request.Request(url, json.dumps(document).encode(), headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=_START_S) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise BenchError(f"{method} {url}: {error.code} {error.read()[:500]!r}") from None
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=_START_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            # A node that has just begun with a large registry still writes it down.
+            if error.code != 503 or time.monotonic() > deadline:
+                raise BenchError(f"{method} {url}: {error.code} {error.read()[:500]!r}") from None
+        time.sleep(_SETTLE_S)

@@ -13,6 +13,17 @@ _TOKEN = {
     "type": "RFID",
     "contract_id": "DE-MSP-C00012345-7",
 }
+_CONNECTOR = {
+    "id": "1",
+    "standard": "IEC_62196_T2",
+    "format": "SOCKET",
+    "power_type": "AC_3_PHASE",
+    "max_voltage": 230,
+    "max_amperage": 32,
+    "max_electric_power": 22080,
+    "tariff_ids": ["TARIFF-11"],
+    "last_updated": _STAMP,
+}
 
 
 def start_session(response_url: str = "https://msp.example/START_SESSION/7b0d2f7e") -> dict[str, Any]:
@@ -102,24 +113,22 @@ def location(evses: int, number: int = 815) -> dict[str, Any]:
     }
 
 
-def _evse(location_id: str, place: int) -> dict[str, Any]:
-    connector = {
-        "id": "1",
-        "standard": "IEC_62196_T2",
-        "format": "SOCKET",
-        "power_type": "AC_3_PHASE",
-        "max_voltage": 230,
-        "max_amperage": 32,
-        "max_electric_power": 22080,
-        "tariff_ids": ["TARIFF-11"],
-        "last_updated": _STAMP,
+def connector(number: int) -> dict[str, Any]:
+    """A connector as it is put by itself; no two numbers give the same bytes."""
+    return {
+        **_CONNECTOR,
+        "max_electric_power": 1_000_000 + number,
+        "terms_and_conditions": "https://cpo.example/terms/de",
     }
+
+
+def _evse(location_id: str, place: int) -> dict[str, Any]:
     return {
         "uid": f"{location_id}-{place}",
         "evse_id": f"DE*CPO*E{location_id[4:]}*{place}",
         "status": "AVAILABLE",
         "capabilities": ["RFID_READER", "REMOTE_START_STOP_CAPABLE", "RESERVABLE"],
-        "connectors": [connector],
+        "connectors": [_CONNECTOR],
         "floor_level": str(place // 20),
         "physical_reference": str(place),
         "coordinates": {"latitude": f"52.52{place:04}", "longitude": "13.4050"},

@@ -16,24 +16,16 @@ from bench.report import Column, Section
 TITLE = "Stages"
 PARTY_BYTES = "a registered party, of 100,000"
 _TARGET = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-_RUNS = (
-    ("stages", ["--warm-up-time", "1", "--measurement-time", "2"]),
-    ("table", ["registered party and its address"]),
-)
-"""Benches, and what they are told: a filter or how long to take."""
+_LOOK_UP = "registered party and its address"
 
 
 def look_up_name(parties: str) -> str:
-    return f"table, {parties} parties: registered party and its address"
+    return f"table, {parties} parties: {_LOOK_UP}"
 
 
 def measure() -> Section:
     """Runs criterion, and the test that counts the bytes of a party. Raises BenchError if one fails."""
-    started = time.time()
-    for bench, told in _RUNS:
-        _cargo("bench", "-p", "ocn-core", "--bench", bench, "--", "--noplot", *told)
-    rows = [_read(file) for file in sorted(_TARGET.glob("criterion/**/new/benchmark.json"))
-            if file.stat().st_mtime >= started]  # fmt: skip
+    rows = _criterion("stages", "--warm-up-time", "1", "--measurement-time", "2") + _look_ups()
     said = _cargo("test", "-p", "ocn-core", "--test", "table_allocation", "--", "--nocapture")
     counted = re.search(r"one party: (\d+) bytes", said)
     if counted is None:
@@ -43,6 +35,27 @@ def measure() -> Section:
     columns = (Column("nanoseconds", "ns"), Column("bytes", "bytes"))
     notes = ("one thread, no network; medians of criterion's samples of one run",)
     return Section(TITLE, columns, [*rows, party], notes)
+
+
+def look_ups() -> dict[int, float]:
+    """Nanoseconds of a look-up by how many parties there are. Raises BenchError."""
+    found = {}
+    for row in _look_ups():
+        if named := re.search(r"(\d+) parties", row.name):
+            found[int(named[1])] = row.samples["nanoseconds"][0]
+    return found
+
+
+def _look_ups() -> list[Row]:
+    return _criterion("table", _LOOK_UP)
+
+
+def _criterion(bench: str, *told: str) -> list[Row]:
+    """Runs a bench, with a filter or how long to take; a row for each function."""
+    started = time.time()
+    _cargo("bench", "-p", "ocn-core", "--bench", bench, "--", "--noplot", *told)
+    files = sorted(_TARGET.glob("criterion/**/new/benchmark.json"))
+    return [_read(file) for file in files if file.stat().st_mtime >= started]
 
 
 def missing_tools() -> list[str]:
