@@ -14,7 +14,7 @@ MINUTES ?= 30
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-rust test-python check format interop bench curves load soak guard guard-update wheel wheel-demo docs clean
+.PHONY: help setup build demo test test-rust test-python check format interop bench curves flame load soak guard guard-update wheel wheel-demo docs clean
 
 help:  ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,11 @@ bench: build $(VENV)/.bench  ## Rate, latency and CPU per message beside floor a
 
 curves: build $(VENV)/.bench  ## Rate and CPU per signed message over workers, parties, connections and sizes.
 	$(BIN)/python -m bench.curves $(ARGS)
+
+# What is shipped has no symbols: the same crate is linked once more, with them.
+flame: build $(VENV)/.bench  ## A flame graph of a worker under signed load (needs perf).
+	cargo build --release --locked --quiet -p ocn-python
+	$(BIN)/python -m bench.flame $(ARGS)
 
 load: build $(VENV)/.bench  ## One profile of load (PROFILE=steady) on a demo that was left running.
 	$(BIN)/python -m bench.profiles $(PROFILE) $(ARGS)

@@ -86,7 +86,7 @@ def _loaded(rows: list[Row], node: network.Node, options: Options) -> None:
             raise BenchError("the table was not swapped while it should have been")
         block += swaps
         _until_block(node, block)
-        memory.add(rss=max(resident_bytes(pid) for pid in _workers(node.pid)) / 1e6)
+        memory.add(rss=max(resident_bytes(pid) for pid in workers(node.pid)) / 1e6)
 
 
 def _swap(file: Path, texts: list[bytes]) -> None:
@@ -124,7 +124,7 @@ def _until_block(node: network.Node, block: int) -> None:
         time.sleep(0.1)
 
 
-def _workers(supervisor: int) -> list[int]:
+def workers(supervisor: int) -> list[int]:
     """The processes of a node that relay: those that were spawned, not started by a command line."""
     found = [pid for pid in family(supervisor) if "spawn_main" in command_line(pid)]
     if not found:
