@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +62,30 @@ class Bare:
         for row, call in zip(self.rows, self._calls, strict=True):
             rate = _rate(call, seconds)
             row.add(per_second=rate, cpu=1e6 / rate)
+
+
+_BUSY = """from bench.signatures import Bare
+bare = Bare()
+print(flush=True)
+while True:
+    bare.turn(1.0)"""
+
+
+@contextlib.contextmanager
+def other_cores_busy() -> Iterator[None]:
+    """Every other core recovers and signs meanwhile. Cores share caches and more: what is compared with a
+    relay, which keeps all of them busy, has to be measured on a machine as busy."""
+    command = [sys.executable, "-c", _BUSY]
+    others = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range((os.cpu_count() or 1) - 1)]
+    try:
+        for other in others:
+            assert other.stdout is not None
+            other.stdout.readline()
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.communicate()
 
 
 def measure(rounds: int, slice_s: float) -> Section:
