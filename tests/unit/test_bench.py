@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
-from bench import document, goals, messages, openloop, report
+from bench import document, goals, messages, node, openloop, report
 from bench.measure import BenchError, Row
 from bench.plain import app as plain_app
 from bench.plain import notary as plain
@@ -161,6 +161,26 @@ def test_open_loop_gives_up_on_a_relay_that_is_far_behind(
     now = time.perf_counter()
     Stalling.stall = (now, now + 2)
     assert openloop.run(stalling.server_port, [REQUEST] * 400, 200, 2, 2).behind
+
+
+@pytest.mark.parametrize(("answered", "behind", "held"), [(100, False, True), (90, True, False)])
+def test_a_steady_run_tells_whether_it_held_its_rate(answered: int, behind: bool, held: bool) -> None:
+    told = {
+        "sent": 100, "answered": answered, "bad": 0, "behind": behind, "seconds": 2.0,
+        "p50": 0.001, "p99": 0.002, "p999": 0.003,
+    }  # fmt: skip
+    figures = {"per_second": answered / 2, "p50": 1.0, "p99": 2.0, "p999": 3.0}
+    assert node.judged(told) == (figures, held)
+
+
+@pytest.mark.parametrize("wrong", [{"bad": 1}, {"answered": 99}, {"bad": 1, "behind": True}])
+def test_a_steady_run_with_an_answer_that_is_wrong_or_missing_gives_no_figures(wrong: dict[str, Any]) -> None:
+    told = {
+        "sent": 100, "answered": 100, "bad": 0, "behind": False, "seconds": 2.0,
+        "p50": 0.001, "p99": 0.002, "p999": 0.003,
+    }  # fmt: skip
+    with pytest.raises(BenchError):
+        node.judged(told | wrong)
 
 
 def test_goals_are_judged_by_the_figures() -> None:
