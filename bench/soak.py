@@ -6,6 +6,9 @@ Nothing is said about time. A process is flat if, over the second half of the ru
 - its memory (PSS) grows by no more than 2 % of what it is, or 2 MB where that is more, and
 - its open descriptors grow by no more than 4.
 
+The workers of a node are judged together: they share one listening socket, so that connections, and with them
+memory, wander between them.
+
 Growth is the slope of the samples (Theil-Sen: the median of the slopes between all pairs, so that single
 peaks count nothing) times the length of that half. The first half is for what is filled once: pools, caches,
 the allocator's arenas. In the second, the day's load rises and falls evenly about its evening, so that load
@@ -47,22 +50,22 @@ _STORY_S, _STOP_S = 900.0, 60.0
 """Until the demo has told its story, and until it has ended everything."""
 _SAMPLES = 120
 _PROFILE = "mixed-day"
-_ROLES = (("ocn_fast.keeper", "keeper"), ("resource_tracker", "tracker"), ("spawn_main", "worker"))
+_ROLES = (("ocn_fast.keeper", "keeper"), ("resource_tracker", "tracker"), ("spawn_main", "workers"))
 
 
 @dataclass
 class Watched:
-    """One process of a node, sample by sample; both lists begin when the run begins."""
+    """One process of a node, or all its workers, sample by sample; both lists begin when the run begins."""
 
-    pid: int
+    pids: list[int]
     name: str
     memory: list[int] = field(default_factory=list)
     """PSS in bytes."""
     descriptors: list[int] = field(default_factory=list)
 
     def sample(self) -> None:
-        self.memory.append(memory_bytes([self.pid]))
-        self.descriptors.append(descriptors(self.pid))
+        self.memory.append(memory_bytes(self.pids))
+        self.descriptors.append(sum(map(descriptors, self.pids)))
 
     def judged(self, times: Sequence[float]) -> dict[str, Any]:
         """For the results file: growth over the second half, and whether that is flat."""
@@ -101,14 +104,11 @@ def watched(demo: int) -> list[Watched]:
         if " serve " not in line:
             continue
         node = "node B" if "/node-b/" in line else "node A"
-        names = {"supervisor": 1}
-        found.append(Watched(pid, f"{node}, supervisor"))
+        roles = {"supervisor": [pid]}
         for child in family(pid)[1:]:
             role = next((role for sign, role in _ROLES if sign in command_line(child)), "other")
-            names[role] = number = names.get(role, 0) + 1
-            found.append(
-                Watched(child, f"{node}, {role} {number}" if role == "worker" else f"{node}, {role}")
-            )
+            roles.setdefault(role, []).append(child)
+        found += [Watched(pids, f"{node}, {role}") for role, pids in roles.items()]
     return found
 
 
@@ -156,8 +156,8 @@ def _demo(scratch: Path) -> Iterator[tuple[int, Path]]:
 def _run(demo: int, folder: Path, seconds: float, rate: float, summary: Path) -> dict[str, Any]:
     """The load in a process of its own, and samples until it ends."""
     processes = watched(demo)
-    before = sorted(one.pid for one in processes)
-    if len({one.name[:6] for one in processes if ", worker" in one.name}) < 2:
+    before = sorted(pid for one in processes for pid in one.pids)
+    if sum(", workers" in one.name for one in processes) < 2:
         raise BenchError("the demo does not have two nodes with workers")
     command = [sys.executable, "-m", "bench.profiles", _PROFILE, "--seconds", f"{seconds:g}"]
     command += ["--rate", f"{rate:g}", "--folder", str(folder), "--out", str(summary)]
@@ -173,7 +173,7 @@ def _run(demo: int, folder: Path, seconds: float, rate: float, summary: Path) ->
     if not summary.exists():
         raise BenchError(f"the load ended with status {load.returncode} and told nothing")
     judged = [one.judged(times) for one in processes]
-    same = before == sorted(one.pid for one in watched(demo))
+    same = before == sorted(pid for one in watched(demo) for pid in one.pids)
     return {
         "flat": same and all(one["flat"] for one in judged),
         "same_processes": same,

@@ -15,7 +15,7 @@ MB = 1_000_000
 
 def process(memory: list[int], descriptors: list[int] | None = None) -> dict[str, Any]:
     """How a process with these samples is judged."""
-    one = soak.Watched(1, "node A, worker 1", memory, descriptors or [40] * len(memory))
+    one = soak.Watched([1], "node A, workers", memory, descriptors or [40] * len(memory))
     return one.judged(SECONDS)
 
 
@@ -68,7 +68,7 @@ def test_a_process_that_ended_is_not_flat() -> None:
 
 
 def test_samples_are_those_of_the_process() -> None:
-    one = soak.Watched(os.getpid(), "here")
+    one = soak.Watched([os.getpid()], "here")
     with tempfile.TemporaryFile(), tempfile.TemporaryFile():
         one.sample()
     one.sample()
@@ -82,4 +82,4 @@ def test_charts_show_every_process() -> None:
     assert set(drawn) == {"memory", "descriptors"}
     for text in drawn.values():
         ET.fromstring(text)
-        assert text.count("node A, worker 1") == 2
+        assert text.count("node A, workers") == 2
