@@ -1,19 +1,17 @@
 """`python -m bench.soak`: half an hour of `mixed-day` between the two nodes of a demo of its own, while
 memory and open descriptors of every process of both nodes are sampled.
 
-Nothing is said about time. A process is flat if, over the second half of the run,
+The half hour is three days. Nothing is said about time. A process is flat if, from the second day to the
+third,
 
 - its memory (PSS) grows by no more than 2 % of what it is, or 2 MB where that is more, and
 - its open descriptors grow by no more than 4.
 
-The workers of a node are judged together: they share one listening socket, so that connections, and with them
-memory, wander between them.
-
-Growth is the slope of the samples (Theil-Sen: the median of the slopes between all pairs, so that single
-peaks count nothing) times the length of that half. The first half is for what is filled once: pools, caches,
-the allocator's arenas. In the second, the day's load rises and falls evenly about its evening, so that load
-by itself gives no slope; what every message leaves behind does. A process that ends, or a new one, is not
-flat either.
+Growth is by how much the median of the third day is above that of the second. The first day is for what is
+filled once: pools, caches, the allocator's arenas. Days are alike, so that load by itself gives no growth;
+what every message leaves behind does. The workers of a node are judged together: they share one listening
+socket, so that connections, and with them memory, wander between them. A process that ends, or a new one, is
+not flat either.
 """
 
 from __future__ import annotations
@@ -28,7 +26,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,9 +40,11 @@ from bench.report import RESULTS
 MEMORY_SHARE, MEMORY_LEAST = 0.02, 2_000_000
 DESCRIPTORS_MORE = 4
 CRITERION = (
-    f"Flat: over the second half, memory grows by at most {MEMORY_SHARE:.0%} or {MEMORY_LEAST / 1e6:g} MB, "
-    f"descriptors by at most {DESCRIPTORS_MORE}, and every process lives from start to end"
+    f"Flat: from the second day to the third, memory grows by at most {MEMORY_SHARE:.0%} or "
+    f"{MEMORY_LEAST / 1e6:g} MB, descriptors by at most {DESCRIPTORS_MORE}, and every process lives from "
+    "start to end"
 )
+DAYS = 3
 _STORY_S, _STOP_S = 900.0, 60.0
 """Until the demo has told its story, and until it has ended everything."""
 _SAMPLES = 120
@@ -68,7 +67,7 @@ class Watched:
         self.descriptors.append(sum(map(descriptors, self.pids)))
 
     def judged(self, times: Sequence[float]) -> dict[str, Any]:
-        """For the results file: growth over the second half, and whether that is flat."""
+        """For the results file: growth from day to day, and whether that is flat."""
         grown, opened = growth(times, self.memory), growth(times, self.descriptors)
         allowed = max(MEMORY_SHARE * statistics.median(self.memory), MEMORY_LEAST)
         alive = all(self.memory) and all(self.descriptors)
@@ -84,16 +83,17 @@ class Watched:
 
 
 def growth(times: Sequence[float], values: Sequence[float]) -> float:
-    """By how much values grow over the second half of the times, by the median of all slopes in it.
+    """By how much the median of the last day is above that of the day before.
 
-    Raises BenchError for fewer than two samples there.
+    Raises BenchError for a day without a sample.
     """
-    middle = times[-1] / 2 if times else 0.0
-    half = [(at, value) for at, value in zip(times, values, strict=True) if at >= middle]
-    slopes = [(late - early) / (then - at) for (at, early), (then, late) in combinations(half, 2)]
-    if not slopes:
+    day = times[-1] / DAYS if times else 0.0
+    days: list[list[float]] = [[] for _ in range(DAYS)]
+    for at, value in zip(times, values, strict=True):
+        days[min(int(at / day), DAYS - 1) if day else 0].append(value)
+    if not all(days):
         raise BenchError("too few samples to tell growth")
-    return statistics.median(slopes) * (half[-1][0] - half[0][0])
+    return statistics.median(days[-1]) - statistics.median(days[-2])
 
 
 def watched(demo: int) -> list[Watched]:
@@ -113,7 +113,7 @@ def watched(demo: int) -> list[Watched]:
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="Length of the day.", min=0.5)] = 30.0,
+    minutes: Annotated[float, typer.Option(help="Length of all three days.", min=0.5)] = 30.0,
     rate: Annotated[float, typer.Option(help="Messages a second at full load.", min=1)] = 100.0,
     out: Annotated[Path, typer.Option(help="Results file; charts lie beside it.")] = RESULTS / "soak.json",
 ) -> None:
@@ -159,7 +159,16 @@ def _run(demo: int, folder: Path, seconds: float, rate: float, summary: Path) ->
     before = sorted(pid for one in processes for pid in one.pids)
     if sum(", workers" in one.name for one in processes) < 2:
         raise BenchError("the demo does not have two nodes with workers")
-    command = [sys.executable, "-m", "bench.profiles", _PROFILE, "--seconds", f"{seconds:g}"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.profiles",
+        _PROFILE,
+        "--seconds",
+        f"{seconds:g}",
+        "--times",
+        f"{DAYS}",
+    ]
     command += ["--rate", f"{rate:g}", "--folder", str(folder), "--out", str(summary)]
     pause, times = max(1.0, seconds / _SAMPLES), []
     with subprocess.Popen(command) as load:
@@ -197,7 +206,7 @@ def _show(console: Console, result: dict[str, Any]) -> None:
 
 
 def figures(process: dict[str, Any]) -> list[str]:
-    """Name, memory in MB and descriptors of one process: first, last, most, growth over the second half."""
+    """Name, memory in MB and descriptors of one process: first, last, most, growth from day to day."""
     memory, opened = [value / 1e6 for value in process["memory"]], process["descriptors"]
     return [
         process["name"],

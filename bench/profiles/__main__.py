@@ -132,13 +132,13 @@ def _lane(mix: Mix, pairs: list[tuple[Party, Party]], judge: Judge, rate: float)
     )
 
 
-def _shape(mix: Mix, seconds: float) -> LoadTestShape:
-    """Users over time; ends the run."""
+def _shape(mix: Mix, seconds: float, times: int) -> LoadTestShape:
+    """Users over time, the profile so many times; ends the run."""
 
     class Shape(LoadTestShape):
         def tick(self) -> tuple[int, float] | None:
-            at = self.get_run_time() / seconds
-            return None if at >= 1 else (max(1, round(_USERS * mix.share(at))), _USERS)
+            at = self.get_run_time() / seconds * times
+            return None if at >= times else (max(1, round(_USERS * mix.share(at % 1))), _USERS)
 
     return Shape()
 
@@ -147,6 +147,7 @@ def main(
     profile: Profile,
     seconds: Annotated[float, typer.Option(min=5)] = 60.0,
     rate: Annotated[float, typer.Option(help="Messages a second at full load.", min=1)] = 100.0,
+    times: Annotated[int, typer.Option(help="How often the profile runs within these seconds.", min=1)] = 1,
     folder: Annotated[Path | None, typer.Option(help="Of the demo; else the youngest is taken.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write what is printed, as JSON.")] = None,
 ) -> None:
@@ -164,7 +165,9 @@ def main(
         console.print(f"{cpo.name} at {cpo.node}, {msp.name} at {msp.node}: over {way}")
     mix, judge = MIXES[profile], Judge()
     user = _lane(mix, pairs, judge, rate)
-    environment = Environment(user_classes=[user], shape_class=_shape(mix, seconds), stop_timeout=_TIMEOUT_S)
+    environment = Environment(
+        user_classes=[user], shape_class=_shape(mix, seconds, times), stop_timeout=_TIMEOUT_S
+    )
     runner = environment.create_local_runner()
     # The location comes first: what follows changes parts of it.
     first = user(environment)

@@ -19,10 +19,14 @@ def process(memory: list[int], descriptors: list[int] | None = None) -> dict[str
     return one.judged(SECONDS)
 
 
-def test_growth_is_that_of_the_second_half() -> None:
-    assert soak.growth(SECONDS, [3 * at for at in SECONDS]) == pytest.approx(3 * 900)
-    assert soak.growth(SECONDS, [min(at, 900.0) for at in SECONDS]) == 0
-    assert soak.growth([0, 1, 2, 3, 4], [0, 0, 0, 1, 2]) == 2
+def test_growth_is_that_of_the_third_day_over_the_second() -> None:
+    assert soak.growth(SECONDS, [3 * at for at in SECONDS]) == pytest.approx(3 * 600, rel=0.02)
+    assert soak.growth(SECONDS, [min(at, 600.0) for at in SECONDS]) == 0
+    assert soak.growth([0, 1, 2, 3, 4, 6], [0, 0, 1, 1, 3, 3]) == 2
+
+
+def test_growth_does_not_see_the_load_of_a_day() -> None:
+    assert soak.growth(SECONDS, [abs(at % 600 - 300) for at in SECONDS]) == pytest.approx(0, abs=8)
 
 
 def test_growth_does_not_see_single_peaks() -> None:
@@ -42,21 +46,21 @@ def test_a_process_that_warms_up_and_stays_is_flat() -> None:
     assert process(warm)["flat"]
 
 
-@pytest.mark.parametrize(("bytes_a_second", "flat"), [(2_200, True), (2_250, False)])
+@pytest.mark.parametrize(("bytes_a_second", "flat"), [(3_200, True), (3_400, False)])
 def test_memory_may_grow_by_two_megabytes(bytes_a_second: int, flat: bool) -> None:
-    """900 seconds of it are 1.98 or 2.03 MB."""
+    """600 seconds of it are 1.92 or 2.04 MB."""
     leaking = [50 * MB + int(at) * bytes_a_second for at in SECONDS]
     assert process(leaking)["flat"] is flat
 
 
-@pytest.mark.parametrize(("bytes_a_second", "flat"), [(4_300, True), (5_000, False)])
+@pytest.mark.parametrize(("bytes_a_second", "flat"), [(6_400, True), (7_400, False)])
 def test_a_large_process_may_grow_by_two_percent(bytes_a_second: int, flat: bool) -> None:
-    """900 seconds of it are 3.87 or 4.5 MB of some 200."""
+    """600 seconds of it are 3.84 or 4.44 MB of some 206."""
     leaking = [200 * MB + int(at) * bytes_a_second for at in SECONDS]
     assert process(leaking)["flat"] is flat
 
 
-@pytest.mark.parametrize(("samples_each", "flat"), [(15, True), (10, False)])
+@pytest.mark.parametrize(("samples_each", "flat"), [(11, True), (8, False)])
 def test_descriptors_may_grow_by_four(samples_each: int, flat: bool) -> None:
     opened = [40 + at // samples_each for at in range(121)]
     assert process([50 * MB] * 121, opened)["flat"] is flat
