@@ -19,18 +19,18 @@ WARM_UP, COUNTED = 100, 500
 PLACE = f"/ocpi/receiver/{VERSION}/sessions/DE/MSP/1"
 BODY = b'{"id":"1","kwh":1.5,"note":"%b"}' % (b"-" * 1_200)
 
-PASSING = {"recvfrom": 2.0, "writev": 2.0, "write": 8.0, "read": 3.2, "getrandom": 1.0}
+PASSING = {"recvfrom": 2.0, "writev": 2.0, "write": 7.9, "read": 3.0, "getrandom": 1.0}
 """Message and answer are each read once and written once (`recvfrom`, `writev`); an id is drawn; `write` and
 `read` are of event descriptors, by which threads wake each other."""
 
-SPREAD = 0.4
+SPREAD = 0.3
 """Timers and housekeeping, shared by so many messages. Fewer is a change too: write the new number down."""
 
 WAITING = {"futex", "epoll_wait", "epoll_pwait", "sched_yield"}
 MOST_WAITING = 40.0
 """How threads wait for each other and for the network: 26 to 32, as it happens."""
 
-MOST_GETPID = 5.0
+MOST_GETPID = 3.0
 """`get_running_loop` asks, up to Python 3.11; and the native runtime, whether it was forked."""
 
 
@@ -69,7 +69,8 @@ def test_a_signed_message_makes_as_many_system_calls_as_it_made(
     tool: Callable[[str], str], tmp_path: Path
 ) -> None:
     strace = tool("strace")
-    flags = ("http.workers=1", "log.level=warning", "signatures.required=true")
+    # How often the worker compares its table with the store must not count: a slow machine takes longer.
+    flags = ("http.workers=1", "log.level=warning", "signatures.required=true", "store.poll_ms=60000")
     with network(tmp_path, *flags) as net, net["CPO"].play(signing(net["CPO"])), Line(net) as line:
         request = raw_request(net, target=PLACE, body=BODY)
 
