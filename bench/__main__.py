@@ -41,6 +41,7 @@ def main(
     wanted = parts or [part for part in PARTS if not quick or part not in SLOW]
     if unknown := set(wanted) - set(PARTS):
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}")
+    alone_rounds = rounds or (1 if quick else 5)
     rounds, seconds = rounds or (2 if quick else 5), seconds or (1.0 if quick else 4.0)
     told = machine()
     console.print(
@@ -49,7 +50,7 @@ def main(
     )
     checked = 300 if quick else 2_000
     options = relay.Options(rounds, seconds, connections, messages, checked, two_nodes)
-    alone = node.Options(rounds, 4.0 if quick else 10.0, messages)
+    alone = node.Options(alone_rounds, 4.0 if quick else 10.0, messages)
     work: dict[str, Callable[[], report.Section]] = {
         "signatures": lambda: signatures.measure(rounds, 0.1 if quick else 0.25),
         "stages": stages.measure,
