@@ -336,7 +336,10 @@ class _Supervisor:
         assert self._keeper is not None
         said, _ = self._keeper.communicate()
         status = self._keeper.returncode
-        if status != 0 and not self._ending.is_set():
+        if workers.interrupt_signal:
+            # Told to end before the start was over: by a signal that the keeper may have got as well.
+            return
+        if status != 0:
             text = said.decode(errors="replace").strip()
             self._fault = text or f"the keeper ended with status {status} before the start"
             workers.stop(failed=True)

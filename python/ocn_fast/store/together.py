@@ -61,6 +61,8 @@ class Together(Generic[Question, Answer]):
             while self._waiting:
                 # Whoever has gone wants nothing done any more.
                 self._waiting = [entry for entry in self._waiting if not entry[1].done()]
+                if not self._waiting:
+                    break
                 group = self._waiting[: 1 if singly else GROUP]
                 answers: Sequence[Answer | Exception]
                 try:
