@@ -25,6 +25,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ocn_fast import figures, keyfiles, lifecycle, logs, store
 from ocn_fast.announcer import LOOK_S, Announcer
@@ -83,6 +84,11 @@ class RegistryFile:
     def __init__(self, settings: Settings, database: store.Store) -> None:
         assert settings.registry.file is not None
         self._settings = settings.registry
+        self._checks: dict[str, Any] = {
+            "signers": settings.registry.file_signers or None,
+            "max_parties": settings.registry.parties,
+            "max_domain_bytes": settings.registry.domain_bytes,
+        }
         self._path = Path(settings.registry.file)
         self._store = database
         self._seen: _Mark | None = None
@@ -93,18 +99,28 @@ class RegistryFile:
         """Whether the file as it is now was taken."""
 
     async def load(self, lease: store.Lease | None = None) -> None:
-        """Reads, checks and applies the file. Raises RegistryFileError and StoreError."""
-        signed = await asyncio.to_thread(self._read)
+        """Reads, checks and applies the file, unless the database holds just this one.
+
+        One of which something was skipped is read at every start, and that said again. Raises
+        RegistryFileError and StoreError.
+        """
+        data = await asyncio.to_thread(snapshots.content, self._path, self._settings.file_bytes)
+        digest = await asyncio.to_thread(lambda: snapshots.digest(data, **self._checks))
+        held = await self._store.registry_state()
+        if held is not None and held.file == digest:
+            logs.get().info("registry file unchanged", block=held.block, parties=held.parties)
+            return
+        signed = await asyncio.to_thread(lambda: snapshots.parse(data, **self._checks))
         for line in signed.warnings:
             logs.get().warning("registry entry skipped", text=line)
-        new, held = signed.snapshot, await self._store.registry_state()
+        new = signed.snapshot
         if held is not None and (held.network, held.chain_id) != (new.network, new.chain_id):
             raise RegistryFileError(
                 f"{self._path} is of {new.network} (chain {new.chain_id}), the database of {held.network} "
                 f"(chain {held.chain_id}): use another database for another registry"
             )
         try:
-            applied = await self._store.apply_registry(new, lease)
+            applied = await self._store.apply_registry(new, lease, file=None if signed.warnings else digest)
         except store.LeaseLost:
             raise
         except StoreConflict as error:
@@ -137,16 +153,6 @@ class RegistryFile:
             self.refused += 1
             self.usable = False
         self._seen = mark
-
-    def _read(self) -> snapshots.Signed:
-        settings = self._settings
-        return snapshots.read(
-            self._path,
-            max_bytes=settings.file_bytes,
-            signers=settings.file_signers or None,
-            max_parties=settings.parties,
-            max_domain_bytes=settings.domain_bytes,
-        )
 
     def _mark(self) -> _Mark | None:
         try:

@@ -183,6 +183,142 @@ def test_a_refusal_is_said_once_for_each_change_of_the_file(
     assert capfd.readouterr().err.count("registry file refused") == 1
 
 
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the files that are read from here on, and not only looked at."""
+    sizes: list[int] = []
+    parse = snapshots.parse
+
+    def noted(data: bytes, **checks: Any) -> snapshots.Signed:
+        sizes.append(len(data))
+        return parse(data, **checks)
+
+    monkeypatch.setattr(snapshots, "parse", noted)
+    return sizes
+
+
+def changed_by_hand(place: Place, statement: str) -> None:
+    """Runs one statement in the database, as somebody with a tool of his own would."""
+    database = sqlite3.connect(place.file.parent / "ocn-fast.db")
+    assert database.execute(statement).rowcount == 1
+    database.commit()
+    database.close()
+
+
+def test_the_file_that_is_held_is_not_read_again(place: Place, parsed: list[int]) -> None:
+    place.publish(5, parties=3)
+    asyncio.run(keeper.prepare(place.settings))
+    size = place.file.stat().st_size
+    assert parsed == [size]
+    number = with_store(place, store.Store.change_number)
+    asyncio.run(keeper.prepare(place.settings))
+
+    async def look(database: store.Store) -> None:
+        await keeper.RegistryFile(place.settings, database).follow()
+
+    with_store(place, look)
+    # Written anew with the same content, as by a tool that fetches it every hour.
+    place.publish(5, parties=3)
+    asyncio.run(keeper.prepare(place.settings))
+    assert parsed == [size]
+    assert held(place) == (5, 3)
+    assert with_store(place, store.Store.change_number) == number
+    place.publish(6, parties=2)
+    asyncio.run(keeper.prepare(place.settings))
+    assert len(parsed) == 2
+    assert held(place) == (6, 2)
+
+
+def test_I23_the_file_that_is_held_is_read_again_under_other_settings(
+    place: Place, parsed: list[int]
+) -> None:
+    place.publish(5, parties=3)
+    asyncio.run(keeper.prepare(place.settings))
+    other = keyfiles.create_node_key(place.file.parent / "other.key")
+    for setting, value, fault in (
+        ("registry.file_signers", (other,), "not among"),
+        ("registry.parties", 2, "allowed are 2"),
+        ("registry.file_bytes", 100, "larger than 100"),
+    ):
+        flags = {"http.port": 0, "registry.file": place.file, setting: value}
+        settings = Settings.load(place.file.parent / "ocn-fast.toml", os.environ, flags)
+        with pytest.raises(RegistryFileError, match=fault):
+            asyncio.run(keeper.prepare(settings))
+    flags = {"http.port": 0, "registry.file": place.file, "registry.domain_bytes": 100}
+    settings = Settings.load(place.file.parent / "ocn-fast.toml", os.environ, flags)
+    parsed.clear()
+    asyncio.run(keeper.prepare(settings))
+    assert len(parsed) == 1
+    assert held(place) == (5, 3)
+
+
+def test_a_file_is_read_again_by_another_way_of_reading(
+    place: Place, parsed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.publish(5)
+    asyncio.run(keeper.prepare(place.settings))
+    monkeypatch.setattr(snapshots, "READING", snapshots.READING + 1)
+    asyncio.run(keeper.prepare(place.settings))
+    asyncio.run(keeper.prepare(place.settings))
+    assert len(parsed) == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM registry_parties WHERE party_id = '002'",
+        "UPDATE registry_operators SET domain = 'http://elsewhere'",
+        "UPDATE registry_state SET block = 4",
+        "INSERT INTO registry_agreements VALUES ('0x1', '0x2')",
+    ],
+)
+def test_a_registry_that_somebody_changed_in_the_database_is_made_the_files_again(
+    place: Place, statement: str
+) -> None:
+    place.publish(5, parties=3)
+    asyncio.run(keeper.prepare(place.settings))
+    before = with_store(place, lambda database: database.changes_since(0))
+    changed_by_hand(place, statement)
+    asyncio.run(keeper.prepare(place.settings))
+    after = with_store(place, lambda database: database.changes_since(0))
+    told = [json.loads(change)["registry"] for change in (before, after)]
+    assert told[0] == told[1]
+    assert held(place) == (5, 3)
+    with sqlite3.connect(place.file.parent / "ocn-fast.db") as database:
+        assert database.execute("SELECT count(*) FROM registry_agreements").fetchone() == (0,)
+
+
+def test_a_start_that_was_killed_while_it_wrote_has_not_taken_the_file(
+    place: Place, parsed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.publish(5, parties=3)
+
+    async def killed(connection: Any, digest: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ocn_fast.store.registry.remember_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(keeper.prepare(place.settings))
+    assert held(place) is None
+    asyncio.run(keeper.prepare(place.settings))
+    assert len(parsed) == 2
+    assert held(place) == (5, 3)
+
+
+def test_what_was_skipped_of_a_file_is_said_at_every_start(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place.publish(5)
+    flags = {"http.port": 0, "registry.file": place.file, "registry.domain_bytes": 10}
+    settings = Settings.load(place.file.parent / "ocn-fast.toml", os.environ, flags)
+    logs.configure(settings.log, "keeper")
+    asyncio.run(keeper.prepare(settings))
+    asyncio.run(keeper.prepare(settings))
+    logs.flush(10)
+    assert capfd.readouterr().err.count("registry entry skipped") == 2
+
+
 def test_F47_a_newer_schema_is_refused(place: Place) -> None:
     place.publish(5)
     asyncio.run(keeper.prepare(place.settings))

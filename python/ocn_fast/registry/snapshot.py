@@ -16,6 +16,7 @@ file, network or clock is touched here but in `read` and `write`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -39,6 +40,10 @@ ZERO_ADDRESS = "0x" + "0" * 40
 ID_FORMS = {"country_code": re.compile("[A-Za-z]{2}"), "party_id": re.compile("[A-Za-z0-9]{3}")}
 """What the parts of a party's id may be."""
 TEXT_CHARS = 1_024
+
+READING = 1
+"""The number of this way to read a file. It goes up with every change of what is accepted or skipped here, or
+of how the store keeps it: files that were read in another way are read again."""
 
 _SIGNATURE = re.compile(rb"0x[0-9a-f]{130}")
 
@@ -231,6 +236,18 @@ def parse(
 
 def read(path: Path | str, *, max_bytes: int = MAX_BYTES, **checks: Any) -> Signed:
     """As `parse`, from a file of at most `max_bytes`."""
+    return parse(content(path, max_bytes), **checks)
+
+
+def digest(data: bytes, **checks: Any) -> str:
+    """Hex digits that are the same only where `parse` would say the same: they stand for the bytes of a file,
+    what it is held to (the parameters of `parse`), and READING."""
+    terms = msgspec.json.encode({"reading": READING, **checks}, order="sorted")
+    return hashlib.sha256(b"%d\n%b\n%b" % (len(terms), terms, data)).hexdigest()
+
+
+def content(path: Path | str, max_bytes: int = MAX_BYTES) -> bytes:
+    """A file's bytes, of which there may be `max_bytes`. Raises RegistryFileError."""
     try:
         with Path(path).open("rb") as stream:
             data = stream.read(max_bytes + 1)
@@ -238,7 +255,7 @@ def read(path: Path | str, *, max_bytes: int = MAX_BYTES, **checks: Any) -> Sign
         raise RegistryFileError(f"{path} cannot be read: {error.strerror}") from None
     if len(data) > max_bytes:
         raise RegistryFileError(f"{path} is larger than {max_bytes} bytes (registry.file_bytes)")
-    return parse(data, **checks)
+    return data
 
 
 def write(path: Path | str, data: bytes) -> None:

@@ -17,7 +17,7 @@ from ocn_fast.store import schema
 from ocn_fast.store.ring import KeyRing
 
 NUMBER = text("SELECT number FROM change_number")
-_REVISION = text("SELECT version_num FROM alembic_version")
+REVISION = text("SELECT version_num FROM alembic_version")
 T = TypeVar("T")
 CHUNK = 500
 """Keys in one statement: SQLite allows some tens of thousands of parameters."""
@@ -188,7 +188,7 @@ async def grouped(
 async def require_schema(connection: AsyncConnection) -> None:
     """Raises ConfigError unless the database has this version's schema."""
     try:
-        found = (await connection.execute(_REVISION)).scalar_one_or_none()
+        found = (await connection.execute(REVISION)).scalar_one_or_none()
     except OperationalError:
         found = None
     if found != schema.REVISION:

@@ -1,6 +1,7 @@
 """Brings a database to this version's schema. Called once, before anything else is started.
 
-Alembic is imported where it is needed: every process imports this package and only one of them migrates.
+Alembic is imported where it is needed: every process imports this package, and only the first start of a
+version migrates anything.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import OperationalError
 
 from ocn_fast.config import Store as StoreSettings
 from ocn_fast.errors import ConfigError
+from ocn_fast.store import changes, schema
 from ocn_fast.store.database import blocking_engine, translated_errors, writer_options
 
 if TYPE_CHECKING:
@@ -26,11 +29,29 @@ def migrate(url: str) -> None:
     SQLite file is readable by its owner only. Raises ConfigError if a newer version has written the database
     or its file cannot be made, and StoreUnavailable if it gives no answer.
     """
+    _create_file(url)
+    engine = blocking_engine(StoreSettings(url=url))
+    try:
+        if _revision(engine) != schema.REVISION:
+            _upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def _revision(engine: Engine) -> str | None:
+    """The migration that the database is at; None if it is empty, or cannot be asked."""
+    try:
+        with engine.connect() as connection:
+            found: str | None = connection.execute(changes.REVISION).scalar_one_or_none()
+    except OperationalError:
+        return None
+    return found
+
+
+def _upgrade(engine: Engine) -> None:
     from alembic import command
     from alembic.util import CommandError
 
-    _create_file(url)
-    engine = blocking_engine(StoreSettings(url=url))
     try:
         with translated_errors(), engine.connect() as connection:
             connection.execution_options(**writer_options())
@@ -43,8 +64,6 @@ def migrate(url: str) -> None:
             "the database was written by a newer version of ocn-fast; use that version, or restore a backup",
             key="store.url",
         ) from None
-    finally:
-        engine.dispose()
 
 
 def _config() -> Config:

@@ -168,7 +168,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class RegistryState:
-    """Which registry the database holds, and since when."""
+    """Which registry the database holds, and since when.
+
+    `file` is the digest of the file that it was taken from; None where it came from elsewhere, or was written
+    since.
+    """
 
     network: str
     chain_id: int
@@ -179,6 +183,7 @@ class RegistryState:
     applied_at: int
     operators: int
     parties: int
+    file: str | None
 
 
 @dataclass(frozen=True, slots=True)

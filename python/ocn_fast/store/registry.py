@@ -190,6 +190,11 @@ async def advance(
     await connection.execute(statement)
 
 
+async def remember_file(connection: AsyncConnection, digest: str) -> None:
+    """Notes that the registry is that of a file, until anything of it is written. Workers hear nothing."""
+    await _put(connection, schema.registry_file, [{"id": 1, "digest": digest}])
+
+
 async def _require_unchanged(connection: AsyncConnection, differences: Differences) -> None:
     seen = (await connection.execute(select(schema.registry_state.c.changed))).scalar_one_or_none()
     if seen != differences.seen:
@@ -205,6 +210,7 @@ async def state(connection: AsyncConnection) -> RegistryState | None:
         (await connection.execute(select(func.count()).select_from(table))).scalar_one()
         for table in (schema.registry_operators, schema.registry_parties)
     ]
+    file = (await connection.execute(select(schema.registry_file.c.digest))).scalar_one_or_none()
     return RegistryState(
         network=row.network,
         chain_id=row.chain_id,
@@ -215,6 +221,7 @@ async def state(connection: AsyncConnection) -> RegistryState | None:
         applied_at=row.applied_at,
         operators=counts[0],
         parties=counts[1],
+        file=file,
     )
 
 

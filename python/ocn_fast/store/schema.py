@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration, which makes the tables below (a test compares)."""
 
 metadata = MetaData()
@@ -171,6 +171,15 @@ registry_state = Table(
     Column("applied_at", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
 )
+
+registry_file = Table(
+    "registry_file",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+)
+"""The file whose content the registry's tables hold, to the letter. Empty where that is not known: triggers
+(see migration 0004) remove the row when anything is written into those tables, by whomever."""
 
 registry_operators = Table(
     "registry_operators",

@@ -226,21 +226,28 @@ class Store:
     # -- the registry, for the keeper
 
     async def apply_registry(
-        self, snapshot: registry.RegistrySnapshot, lease: Lease | None = None
+        self, snapshot: registry.RegistrySnapshot, lease: Lease | None = None, *, file: str | None = None
     ) -> AppliedRegistry:
         """Makes the database hold this registry, writing only differences, in one change.
 
-        Raises StoreConflict if it holds a later block of the same registry, or somebody else writes one now,
-        and LeaseLost.
+        `file` is the digest of the file that it is from, for `registry_state`: noted in the same transaction,
+        if there is a lease, which alone says that nobody else has written since the comparison. Raises
+        StoreConflict if the database holds a later block of the same registry, or somebody else writes one
+        now, and LeaseLost.
         """
+        applied = AppliedRegistry(None, 0, 0)
         differences = await self.compare_registry(snapshot)
-        if differences is None:
-            return AppliedRegistry(None, 0, 0)
+        if differences is None and (file is None or lease is None):
+            return applied
         async with self._database.writing() as connection:
             if lease is not None:
                 await leases.require(connection, lease)
-            await mirror.forget(connection)
-            return await registry.write(connection, differences, _now())
+            if differences is not None:
+                await mirror.forget(connection)
+                applied = await registry.write(connection, differences, _now())
+            if file is not None and lease is not None:
+                await registry.remember_file(connection, file)
+        return applied
 
     async def compare_registry(
         self, snapshot: registry.RegistrySnapshot, *, lower: bool = False

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ocn_fast import store
 from ocn_fast.errors import StoreConflict
 from ocn_fast.store import Party, Rule, Rules, Store
 
@@ -145,6 +146,50 @@ async def test_only_differences_of_the_registry_are_written_and_told(database: S
     assert listed is not None
     assert (listed.operator, listed.domain) == (OPERATOR, "https://node.example")
     assert await database.registered_party(MSP) is None
+
+
+async def test_it_is_known_which_file_the_registry_is_of_until_it_is_written_otherwise(
+    database: Store,
+) -> None:
+    async def file() -> str | None:
+        state = await database.registry_state()
+        assert state is not None
+        return state.file
+
+    lease = await database.take_lease("registry", "test", lambda _: False)
+    assert lease is not None
+    await database.apply_registry(snapshot(1, CPO), lease, file="a")
+    assert await file() == "a"
+    # The same registry in another file: nobody else has to hear of that.
+    number = await database.change_number()
+    await database.apply_registry(snapshot(1, CPO), lease, file="b")
+    assert (await file(), await database.change_number()) == ("b", number)
+    with pytest.raises(StoreConflict):
+        await database.apply_registry(snapshot(0, CPO), lease, file="c")
+    assert await file() == "b"
+    await database.apply_registry(snapshot(2, CPO), lease)
+    assert await file() is None
+    # Without the lease somebody else may have written since they were compared.
+    await database.apply_registry(snapshot(2, CPO), file="d")
+    assert await file() is None
+    await database.apply_registry(snapshot(3, CPO), lease, file="e")
+    await database.release_lease(lease)
+    other = await database.take_lease("registry", "other", lambda _: False)
+    assert other is not None
+    with pytest.raises(store.LeaseLost):
+        await database.apply_registry(snapshot(3, CPO), lease, file="f")
+    assert await file() == "e"
+
+
+async def test_a_look_at_the_chain_forgets_the_file(database: Store) -> None:
+    lease = await database.take_lease("registry", "test", lambda _: False)
+    assert lease is not None
+    await database.apply_registry(snapshot(1, CPO), lease, file="a")
+    cursor = store.Cursor("chain", 2, "0x" + "2" * 64, 1_767_225_600, None, 0, "[]")
+    await database.write_mirror(store.Progress(cursor, (), 0, 0, {}), None, lease)
+    state = await database.registry_state()
+    assert state is not None
+    assert (state.block, state.file) == (2, None)
 
 
 async def test_an_earlier_block_is_refused_and_changes_nothing(database: Store) -> None:

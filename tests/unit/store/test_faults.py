@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -75,6 +76,15 @@ def test_the_migrations_make_the_schema(make_settings: Callable[..., Settings], 
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == REVISION
     engine.dispose()
+
+
+def test_a_database_that_is_up_to_date_is_not_migrated(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.migrate(make_settings().store.url)
+    # As if it were not there: importing it raises ImportError.
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    store.migrate(make_settings().store.url)
 
 
 async def test_F47_a_newer_or_missing_schema_is_refused(
