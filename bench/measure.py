@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+"""Where Cargo puts what it builds."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 _PACKAGES = ("granian", "uvloop", "starlette", "aiohttp", "coincurve", "brotli")
@@ -98,6 +100,15 @@ def _version(command: list[str]) -> str | None:
         return None
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stderr + done.stdout).strip().partition("\n")[0]
+
+
+def cargo(command: str, *arguments: str) -> str:
+    """Runs Cargo with the versions that are locked; what was printed. Raises BenchError if it fails."""
+    line = ["cargo", command, "--locked", "--quiet", *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(line)} failed:\n{done.stderr[-2_000:]}")
+    return done.stdout
 
 
 def family(pid: int) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import network
+from bench import network, openloop
 from bench.measure import BenchError, Row, command_line, family, resident_bytes
 from bench.messages import CPO, Batch
 from bench.report import Column, Section
@@ -103,9 +102,7 @@ def _swap(file: Path, texts: list[bytes]) -> None:
 def _steady(node: network.Node, options: Options, first: int) -> dict[str, Any]:
     """What the generator says of one run."""
     file = Batch("session", options.messages).file()
-    command = [sys.executable, "-m", "bench.openloop", "--port", str(node.port), "--file", str(file)]
-    command += ["--token", node.tokens[CPO], "--first", str(first)]
-    command += ["--rate", str(_RATE), "--seconds", str(options.seconds)]
+    command = openloop.command(node.port, file, node.tokens[CPO], first, _RATE, options.seconds)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchError(f"the generator failed: {done.stderr}")

@@ -179,6 +179,6 @@ def missing_tools() -> list[str]:
     paths = {"nginx": "/usr/sbin:/sbin"}
     return [
         name
-        for name in ("nginx", "wrk")
+        for name in ("nginx", "wrk", "cargo")
         if not (shutil.which(name) or shutil.which(name, path=paths.get(name, "")))
     ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
-from bench.measure import BenchError, Row
+from bench.measure import TARGET, BenchError, Row, cargo
 from bench.report import Column, Section
 
 TITLE = "Stages"
 PARTY_BYTES = "a registered party, of 100,000"
-_TARGET = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
 _LOOK_UP = "registered party and its address"
 
 
@@ -26,7 +23,7 @@ def look_up_name(parties: str) -> str:
 def measure() -> Section:
     """Runs criterion, and the test that counts the bytes of a party. Raises BenchError if one fails."""
     rows = _criterion("stages", "--warm-up-time", "1", "--measurement-time", "2") + _look_ups()
-    said = _cargo("test", "-p", "ocn-core", "--test", "table_allocation", "--", "--nocapture")
+    said = cargo("test", "-p", "ocn-core", "--test", "table_allocation", "--", "--nocapture")
     counted = re.search(r"one party: (\d+) bytes", said)
     if counted is None:
         raise BenchError("the test that counts the bytes of a party did not tell them")
@@ -53,8 +50,8 @@ def _look_ups() -> list[Row]:
 def _criterion(bench: str, *told: str) -> list[Row]:
     """Runs a bench, with a filter or how long to take; a row for each function."""
     started = time.time()
-    _cargo("bench", "-p", "ocn-core", "--bench", bench, "--", "--noplot", *told)
-    files = sorted(_TARGET.glob("criterion/**/new/benchmark.json"))
+    cargo("bench", "-p", "ocn-core", "--bench", bench, "--", "--noplot", *told)
+    files = sorted(TARGET.glob("criterion/**/new/benchmark.json"))
     return [_read(file) for file in files if file.stat().st_mtime >= started]
 
 
@@ -68,11 +65,3 @@ def _read(file: Path) -> Row:
     row = Row(f"{named['group_id']}: {named['function_id']}")
     row.add(nanoseconds=estimates["median"]["point_estimate"])
     return row
-
-
-def _cargo(*arguments: str) -> str:
-    command = ["cargo", arguments[0], "--locked", "--quiet", *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchError(f"{' '.join(command)} failed:\n{done.stderr[-2_000:]}")
-    return done.stdout

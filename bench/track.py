@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench import messages, network
+from bench import messages, network, openloop
 from bench.measure import BenchError, Row, cpu_seconds, family, memory_bytes, thread_seconds
 from bench.messages import CPO, KEYS, MSP, Batch
 from ocn_fast import _native, notary
@@ -55,7 +53,7 @@ class Track:
         name = self.row.name
         before = self.receiver.requests()
         count = min(most, self.batch.count)
-        sent = list(islice(messages.read(self.batch.file(), self.token, self.at), count))
+        sent = list(messages.read(self.batch.file(), self.token, self.at, count))
         self.at += count
         lanes = [sent[lane::_LANES] for lane in range(_LANES)]
         answers = await asyncio.gather(*(_send(self.target[0].port, lane) for lane in lanes))
@@ -78,7 +76,7 @@ class Track:
 
     def run(self, seconds: float) -> dict[str, float]:
         """One run: figures for its row. Raises BenchError unless every message reached the receiver."""
-        command = self._closed_loop(seconds) if self.rate is None else self._open_loop(seconds)
+        command = self._closed_loop(seconds) if self.rate is None else self._open_loop(self.rate, seconds)
         pids = [pid for server in self.target for pid in family(server.pid)]
         before, cpu, threads = self.receiver.requests(), cpu_seconds(pids), thread_seconds(pids)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -106,10 +104,9 @@ class Track:
         count = min(self.batch.count, _LOADED)
         return [*command, str(self.batch.file()), str(self.at), str(count), messages.TOKEN, self.token]
 
-    def _open_loop(self, seconds: float) -> list[str]:
-        command = [sys.executable, "-m", "bench.openloop", "--port", str(self.target[0].port)]
-        command += ["--file", str(self.batch.file()), "--first", str(self.at), "--token", self.token]
-        return [*command, "--rate", f"{self.rate}", "--seconds", f"{seconds:g}"]
+    def _open_loop(self, rate: float, seconds: float) -> list[str]:
+        port, file = self.target[0].port, self.batch.file()
+        return openloop.command(port, file, self.token, self.at, rate, seconds)
 
     def _open(self, told: dict[str, Any], received: int) -> dict[str, float]:
         """Rate, and latencies in milliseconds."""
