@@ -8,6 +8,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::ThreadId;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -47,6 +48,7 @@ pub(crate) struct Link {
     /// Why it ended, if hyper could tell nobody else.
     ended: Option<hyper::Error>,
     account: Arc<Account>,
+    home: ThreadId,
 }
 
 impl Link {
@@ -67,7 +69,13 @@ impl Link {
             connection: Some(connection),
             ended: None,
             account,
+            home: std::thread::current().id(),
         })
+    }
+
+    /// The thread that opened it, whose runtime sees first that something has come.
+    pub(crate) fn home(&self) -> ThreadId {
+        self.home
     }
 
     pub(crate) fn account(&self) -> &Arc<Account> {

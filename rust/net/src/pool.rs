@@ -117,8 +117,19 @@ impl Pool {
     }
 
     fn take(&self, key: &Key) -> Option<Box<Link>> {
+        let here = std::thread::current().id();
         let mut state = self.state();
-        let idle = state.receivers.get_mut(key)?.idle.pop()?;
+        let full = state.used + state.idle > self.connections;
+        let receiver = state.receivers.get_mut(key)?;
+        let full = full || receiver.used + receiver.idle.len() > self.per_receiver;
+        // Where there may be more connections, those of other threads are left to them: every answer on one would
+        // wake two threads.
+        let own = receiver
+            .idle
+            .iter()
+            .rposition(|idle| idle.link.home() == here);
+        let last = receiver.idle.len().checked_sub(1).filter(|_| full);
+        let idle = receiver.idle.remove(own.or(last)?);
         state.idle -= 1;
         drop(state);
         (idle.since.elapsed() < self.idle_time).then_some(idle.link)
@@ -193,7 +204,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// An unused connection, the one used last. It may have been closed by the peer meanwhile.
+    /// An unused connection, of this thread's the one used last. It may have been closed by the peer meanwhile.
     pub(crate) fn take(&self) -> Option<Box<Link>> {
         self.pool.take(&self.key)
     }

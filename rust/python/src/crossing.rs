@@ -163,7 +163,6 @@ impl Gate {
 impl Gate {
     /// Hands the body over and lets the relay go.
     fn relay(&self, py: Python<'_>, body: Bytes) -> PyResult<Py<PyAny>> {
-        let tokio = self.opened.runtime.handle()?;
         let awaitable = self.opened.create_future(py)?;
         let Waiting {
             journey,
@@ -174,7 +173,7 @@ impl Gate {
         // The receiving half lives in the journey.
         let _ = hand_over.send(Ok(body));
         let (opened, resolved) = (Arc::clone(&self.opened), awaitable.clone_ref(py));
-        tokio.spawn(async move {
+        self.opened.runtime.spawn(async move {
             // The relay turns its own panics into answers; this catches one in that very code.
             let reply = caught(journey).await.unwrap_or_else(|| opened.panicked());
             drop(room);
@@ -182,7 +181,7 @@ impl Gate {
                 awaitable: resolved,
                 reply,
             });
-        });
+        })?;
         Ok(awaitable)
     }
 

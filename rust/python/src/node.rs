@@ -243,10 +243,10 @@ impl Node {
         max_bytes: usize,
     ) -> PyResult<Py<PyAny>> {
         let opened = self.opened()?;
-        let tokio = opened.runtime.handle()?;
         let future = opened.create_future(py)?;
         let awaitable = future.clone_ref(py);
-        tokio.spawn(async move {
+        let node = Arc::clone(&opened);
+        node.runtime.spawn(async move {
             let call = opened.ports.client.fetch(Fetch {
                 method: &method,
                 url: &url,
@@ -260,7 +260,7 @@ impl Node {
                 Err(SendError::MaybeSent("internal error"))
             });
             opened.queue.push(Event::Fetched { awaitable, answer });
-        });
+        })?;
         Ok(future)
     }
 

@@ -99,6 +99,30 @@ async fn a_connection_is_kept_for_the_same_platform_and_origin() {
 }
 
 #[tokio::test]
+async fn a_connection_is_left_to_its_thread_unless_there_may_be_no_more() {
+    let another = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    for (most, connections) in [(1, 1), (2, 2)] {
+        let peer = Peer::answering(OK).await;
+        let mut settings = local();
+        settings.limits.in_flight_per_receiver = most;
+        let client = Client::new(&settings, Arc::default()).unwrap();
+        for _ in 0..3 {
+            answered(&client, post(peer.url())).await;
+            let (client, request) = (client.clone(), post(peer.url()));
+            let there = another.spawn(async move { answered(&client, request).await });
+            there.await.unwrap();
+        }
+        assert_eq!(peer.journal().len(), connections);
+        assert_eq!(client.stats().idle, connections);
+    }
+    another.shutdown_background();
+}
+
+#[tokio::test]
 async fn an_unused_connection_is_closed_after_idle_ms() {
     let (closed, mut is_closed) = tokio::sync::mpsc::unbounded_channel();
     let peer = Peer::start(move |mut talk, _| {
