@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,13 +15,14 @@ from bench.report import Column, Section
 _TESTS = Path(__file__).with_name("test_boundary.py")
 
 
-def measure() -> Section:
-    """Runs the tests; raises BenchError if one fails."""
+def measure(rounds: int) -> Section:
+    """Runs the tests, each so often; raises BenchError if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "pytest", "-q", str(_TESTS), f"--benchmark-json={figures}"]
         command.append("--benchmark-timer=time.process_time")
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        told = os.environ | {"CROSSING_ROUNDS": str(rounds)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=told)
         if done.returncode != 0:
             raise BenchError(f"the crossing is not correct:\n{done.stdout[-4_000:]}{done.stderr[-1_000:]}")
         document = json.loads(figures.read_text())

@@ -33,7 +33,7 @@ CONNECTIONS = (1, 8, 64, 256, 1_000, 2_000)
 BODIES = ("connector", "session", "location-5k", "location-10k", "location-50k", "location-200k")
 OVER_PARTIES = "Over parties"
 _CHECKED = 200
-_WARM_S = 1.0
+_WARM_S = 1
 _COLUMNS = (
     Column("per_second", "messages/s"),
     Column("p50", "p50 ms", 2),
@@ -50,7 +50,7 @@ class Options:
     """How often, how long, and of what."""
 
     rounds: int
-    seconds: float
+    seconds: int
     messages: int
 
     def batch(self, kind: str = "session") -> Batch:
@@ -143,7 +143,7 @@ def _parties(count: int) -> str:
 
 def _notes(options: Options) -> Sequence[str]:
     return (
-        f"{options.rounds} rounds of {options.seconds:g} s; 64 connections, one worker and session PUTs of "
+        f"{options.rounds} rounds of {options.seconds} s; 64 connections, one worker and session PUTs of "
         "1.2 kB where nothing else is said; generator and back end on the same cores",
         "busiest thread: of all threads of the node, while messages came",
     )
@@ -151,7 +151,7 @@ def _notes(options: Options) -> Sequence[str]:
 
 def main(
     rounds: Annotated[int, typer.Option(help="Turns of every point.", min=1)] = 3,
-    seconds: Annotated[float, typer.Option(help="Length of a turn.", min=0.5)] = 3.0,
+    seconds: Annotated[int, typer.Option(help="Length of a turn.", min=1)] = 3,
     messages: Annotated[int, typer.Option(help="Different session PUTs.", min=1_000)] = 100_000,
     out: Annotated[Path, typer.Option(help="Results file.")] = report.RESULTS / "curves.json",
 ) -> None:

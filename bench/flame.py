@@ -204,7 +204,7 @@ def _short(name: str, room: int) -> str:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="How long to sample.", min=1)] = 10.0,
+    seconds: Annotated[int, typer.Option(help="How long to sample.", min=1)] = 10,
     native: Annotated[Path, typer.Option(help="The extension with symbols: cargo build --release.")] = NATIVE,
     messages: Annotated[int, typer.Option(help="Different session PUTs.", min=1_000)] = 100_000,
     out: Annotated[Path, typer.Option()] = RESULTS / "flame-worker.svg",
@@ -221,7 +221,7 @@ def main(
         (one,) = stack.enter_context(network.nodes(folder / "node", end, network.Plan()))
         track = Track(Row("node, signed"), [one], end, Batch.of("session", messages), one.tokens)
         asyncio.run(track.check(_CHECKED))
-        track.run(1.0)
+        track.run(1)
         script = _sampled(track, node.workers(one.pid)[0], seconds, folder / "perf.data")
     root = tree(stacks(script))
     if not root.samples:
@@ -251,7 +251,7 @@ def _with_symbols(folder: Path, native: Path) -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
-def _sampled(track: Track, worker: int, seconds: float, data: Path) -> str:
+def _sampled(track: Track, worker: int, seconds: int, data: Path) -> str:
     """What perf saw of the worker's stacks while messages came."""
     failed: list[BaseException] = []
 
@@ -266,7 +266,7 @@ def _sampled(track: Track, worker: int, seconds: float, data: Path) -> str:
     try:
         _perf(
             "record", "--quiet", "--event", "cpu-clock", "--freq", str(_HERTZ), "--pid", str(worker),
-            "--call-graph", f"dwarf,{_STACK_BYTES}", "--output", str(data), "--", "sleep", f"{seconds:g}",
+            "--call-graph", f"dwarf,{_STACK_BYTES}", "--output", str(data), "--", "sleep", str(seconds),
         )  # fmt: skip
     finally:
         loading.join()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from ocn_fast.config import Settings
 
 MESSAGES = 512
 AT_ONCE = 64
+ROUNDS = int(os.environ.get("CROSSING_ROUNDS", "30"))
 TOKEN = "bench-token-of-ours"
 BODY = b'{"status":"ACTIVE","kwh":12.5}'
 
@@ -139,7 +141,7 @@ def _time(benchmark: Any, loop: asyncio.AbstractEventLoop, call: Call, at_once: 
         await asyncio.gather(*(lane() for _ in range(at_once)))
 
     benchmark.extra_info["messages"] = MESSAGES
-    benchmark.pedantic(lambda: loop.run_until_complete(batch()), rounds=30, warmup_rounds=5)
+    benchmark.pedantic(lambda: loop.run_until_complete(batch()), rounds=ROUNDS, warmup_rounds=5)
 
 
 @pytest.mark.parametrize("at_once", [1, AT_ONCE])

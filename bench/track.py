@@ -16,8 +16,8 @@ from bench.messages import CPO, KEYS, MSP, Batch
 from ocn_fast import _native, notary
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
-_LOADED = 20_000
-"""Most requests that wrk loads for one run: more than are sent in it."""
+_LOADED_PER_S = 6_000
+"""Most requests that wrk loads for a second of a run: more than a node relays in it."""
 _LANES = 16
 
 
@@ -74,8 +74,11 @@ class Track:
         if refused == self.answer or self.receiver.requests(before) != received:
             raise BenchError(f"{name}: a message that was tampered with was delivered")
 
-    def run(self, seconds: float) -> dict[str, float]:
-        """One run: figures for its row. Raises BenchError unless every message reached the receiver."""
+    def run(self, seconds: int) -> dict[str, float]:
+        """One run: figures for its row. Raises BenchError unless every message reached the receiver.
+
+        Whole seconds: wrk knows no others.
+        """
         command = self._closed_loop(seconds) if self.rate is None else self._open_loop(self.rate, seconds)
         pids = [pid for server in self.target for pid in family(server.pid)]
         before, cpu, threads = self.receiver.requests(), cpu_seconds(pids), thread_seconds(pids)
@@ -85,7 +88,7 @@ class Track:
         if done.returncode != 0:
             raise BenchError(f"{command[0]} failed: {done.stderr}")
         if not received:
-            raise BenchError(f"{self.row.name}: nothing came through in {seconds:g} s")
+            raise BenchError(f"{self.row.name}: nothing came through in {seconds} s")
         told = json.loads(done.stdout.strip().rpartition("\n")[2])
         figures = self._closed(told, received) if self.rate is None else self._open(told, received)
         self.at = (self.at + received) % self.batch.count
@@ -97,11 +100,11 @@ class Track:
             "busiest": 100 * max(used) * figures["per_second"] / received,
         }
 
-    def _closed_loop(self, seconds: float) -> list[str]:
+    def _closed_loop(self, seconds: int) -> list[str]:
         connections = str(self.connections)
-        command = ["wrk", "--threads", "1", "--connections", connections, "--duration", f"{seconds:g}s"]
+        command = ["wrk", "--threads", "1", "--connections", connections, "--duration", f"{seconds}s"]
         command += ["--timeout", "15s", "--script", str(_SCRIPT), self.target[0].url, "--"]
-        count = min(self.batch.count, _LOADED)
+        count = min(self.batch.count, _LOADED_PER_S * seconds)
         return [*command, str(self.batch.file()), str(self.at), str(count), messages.TOKEN, self.token]
 
     def _open_loop(self, rate: float, seconds: float) -> list[str]:
