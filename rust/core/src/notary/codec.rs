@@ -14,7 +14,9 @@ use crate::json::{JsonError, Reader, Scalar, Text, Token, quote_into};
 
 /// Inflated data is taken in steps of this size, and the limit is looked at after each.
 const STEP: usize = 64 << 10;
-const FIRST_STEP: usize = 8 << 10;
+/// The first step, in packed bytes: paths repeat, and most notaries inflate to less.
+const FIRST_STEP: usize = 16;
+const LEAST_STEP: usize = 1 << 10;
 
 /// What a member of the notary object may nest: a list of objects of objects.
 const NOTARY_DEPTH: usize = 8;
@@ -190,8 +192,11 @@ fn inflate_brotli(packed: &[u8], bound: &mut Bound<'_>) -> Result<Vec<u8>, Notar
     let (mut left, mut read, mut total) = (packed.len(), 0, 0);
     loop {
         let start = inflated.len();
-        // Most notaries fit the first, small step.
-        inflated.resize(start + if start == 0 { FIRST_STEP } else { STEP }, 0);
+        let step = match start {
+            0 => (FIRST_STEP * packed.len()).clamp(LEAST_STEP, STEP),
+            _ => STEP,
+        };
+        inflated.resize(start + step, 0);
         let mut room = inflated.len() - start;
         let mut written = start;
         let result = BrotliDecompressStream(
