@@ -50,7 +50,7 @@ def main(
     )
     checked = 100 if quick else 2_000
     options = relay.Options(rounds, seconds, connections, messages, checked, not quick, two_nodes)
-    alone = node.Options(alone_rounds, 3.0 if quick else 10.0, messages)
+    alone = node.Options(alone_rounds, 4.0 if quick else 10.0, messages)
     work: dict[str, Callable[[], report.Section]] = {
         "signatures": lambda: signatures.measure(rounds, 0.05 if quick else 0.25),
         "stages": stages.measure,
