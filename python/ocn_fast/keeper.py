@@ -12,6 +12,8 @@ where none answers the node starts all the same, with the registry of its databa
 without any: then nobody is known, and nothing can be routed until one answers.
 
 Of several keepers on one database only the holder of a lease writes the registry.
+
+The start waits for `--prepare`: what reads chains, or calls others, is imported where it is used.
 """
 
 from __future__ import annotations
@@ -25,17 +27,15 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocn_fast import figures, keyfiles, lifecycle, logs, store
-from ocn_fast.announcer import LOOK_S, Announcer
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, OcnError, RegistryFileError, RpcError, StoreConflict, StoreError
-from ocn_fast.outbound import Outbound
-from ocn_fast.party_news import PartyNews
-from ocn_fast.registry import chain as chains
 from ocn_fast.registry import snapshot as snapshots
-from ocn_fast.registry.mirror import Mirror
+
+if TYPE_CHECKING:
+    from ocn_fast.registry.mirror import Mirror
 
 SWEEP_S = 60.0
 """How often expired links and tokens are removed."""
@@ -199,6 +199,8 @@ async def prepare(settings: Settings) -> None:
 
 async def _prepare_chain(settings: Settings, database: store.Store, duty: Duty) -> None:
     """Whether the chain is the right one, and its first reading. Raises ConfigError."""
+    from ocn_fast.registry import chain as chains
+
     mirror = mirror_of(settings, database)
     held = await database.registry_state()
     try:
@@ -231,6 +233,9 @@ async def _prepare_chain(settings: Settings, database: store.Store, duty: Duty) 
 
 def mirror_of(settings: Settings, database: store.Store) -> Mirror:
     """The mirror that the settings ask for. Raises ConfigError."""
+    from ocn_fast.registry import chain as chains
+    from ocn_fast.registry.mirror import Mirror
+
     chain = chains.chain_of(settings.registry)
     return Mirror(
         settings.registry,
@@ -310,6 +315,10 @@ class Registry:
 
 async def _announce(settings: Settings, database: store.Store, stop: asyncio.Event) -> None:
     """Tells other operators how our parties are connected, and our platforms how all are."""
+    from ocn_fast.announcer import LOOK_S, Announcer
+    from ocn_fast.outbound import Outbound
+    from ocn_fast.party_news import PartyNews
+
     async with Outbound(settings) as outbound:
         announcer = Announcer(settings, database, outbound)
         news = PartyNews(settings, database, outbound)

@@ -11,15 +11,22 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-import structlog
-
 from ocn_fast import config
+
+# structlog would load rich, for tracebacks on terminals that none of our processes has: a tenth of a second
+# and four megabytes of each. It takes it for not installed where importing it fails, as it does for None.
+_rich = sys.modules.setdefault("rich", None)  # type: ignore[call-overload]
+import structlog  # noqa: E402
+
+if _rich is None:
+    del sys.modules["rich"]
 
 STANDARD_ERROR = 2
 _CUT = "…"

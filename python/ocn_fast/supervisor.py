@@ -375,8 +375,9 @@ class _Supervisor:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104
         name = f"[{host}]" if ":" in host else host
         scheme = "https" if http.tls_cert_file is not None else "http"
+        opener = _opener()
         while not self._ending.is_set():
-            if _answers(f"{scheme}://{name}:{http.port}/health/ready"):
+            if _answers(opener, f"{scheme}://{name}:{http.port}/health/ready"):
                 break
             self._ending.wait(_PROBE_S)
         else:
@@ -393,13 +394,16 @@ def _keeper_command() -> list[str]:
     return [sys.executable, "-m", "ocn_fast.keeper", "--parent", str(os.getpid())]
 
 
-def _answers(url: str) -> bool:
+def _opener() -> urllib.request.OpenerDirector:
     # Our own certificate may carry any name: this asks whether we are up, not who we are.
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    opener = urllib.request.build_opener(*handlers)
+    return urllib.request.build_opener(*handlers)
+
+
+def _answers(opener: urllib.request.OpenerDirector, url: str) -> bool:
     try:
         with opener.open(url, timeout=2) as answer:
             return bool(answer.status == 200)

@@ -2,6 +2,8 @@
 
 Whatever comes from outside (a registry, a party, a file) is shown literally: no markup is read from it, and
 control characters, also those that only change the direction of text, appear as escapes.
+
+rich is loaded by what prints with it: a node that serves, and a command in a pipe, do without.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """The option that every command with an output has."""
@@ -56,6 +58,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
     if not cells:
         print_note(empty)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(header_style="bold", show_edge=False, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -70,6 +75,8 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         shown = "" if value is None else literal(value)
         if sys.stdout.isatty():
+            from rich.text import Text
+
             _console().print(Text.assemble((name.ljust(width + 2), "bold"), shown), soft_wrap=True)
         else:
             print(f"{name}\t{shown}")
@@ -78,19 +85,26 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 def print_line(text: str, style: str = "") -> None:
     """Prints a line, coloured on a terminal. The text is shown literally."""
     if sys.stdout.isatty():
-        _console().print(Text(literal(text), style=style), soft_wrap=True)
+        _print_styled(_console(), text, style)
     else:
         print(literal(text))
 
 
 def print_note(text: str) -> None:
     """Prints what a person should know, on standard error, so that a pipe holds results only."""
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    console.print(Text(literal(text), style="dim"), soft_wrap=True)
+    _print_styled(_console(stderr=True), text, "dim")
 
 
-def _console() -> Console:
-    return Console(markup=False, highlight=False, emoji=False)
+def _print_styled(console: Console, text: str, style: str) -> None:
+    from rich.text import Text
+
+    console.print(Text(literal(text), style=style), soft_wrap=True)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def _escape(character: str) -> str:
