@@ -22,7 +22,7 @@ from ocn_fast import config
 
 # structlog would load rich, for tracebacks on terminals that none of our processes has: a tenth of a second
 # and four megabytes of each. It takes it for not installed where importing it fails, as it does for None.
-_rich = sys.modules.setdefault("rich", None)  # type: ignore[call-overload]
+_rich = sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 import structlog  # noqa: E402
 
 if _rich is None:

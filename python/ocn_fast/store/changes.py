@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Row, Table, bindparam, delete, select, text, update
+from sqlalchemy import ColumnElement, Row, Table, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -95,30 +95,37 @@ async def _registry(
     ).one_or_none()
     if state is None:
         return None
-    operators, parties = schema.registry_operators, schema.registry_parties
-    operator_rows = await connection.execute(
-        select(operators.c.address, operators.c.domain).where(operators.c.changed > after)
-    )
-    party_rows = await connection.execute(select(parties).where(parties.c.changed > after))
+    operators, parties = schema.registry_operators.c, schema.registry_parties.c
     return {
         "block": state.block,
         "block_hash": state.block_hash,
         "block_time": state.block_time,
-        "operators": [{"address": row.address, "domain": row.domain} for row in operator_rows],
+        "operators": await _rows(
+            connection, operators.changed > after, address=operators.address, domain=operators.domain
+        ),
         "gone_operators": gone_operators,
-        "parties": [
-            {
-                "country_code": row.country_code,
-                "party_id": row.party_id,
-                "address": row.address,
-                "operator": row.operator,
-                "roles": orjson.loads(row.roles),
-                "modules": orjson.loads(row.modules),
-            }
-            for row in party_rows
-        ],
+        "parties": await _rows(
+            connection,
+            parties.changed > after,
+            country_code=parties.country_code,
+            party_id=parties.party_id,
+            address=parties.address,
+            operator=parties.operator,
+            roles=func.json(parties.roles),
+            modules=func.json(parties.modules),
+        ),
         "gone_parties": [key.split("/") for key in gone_parties],
     }
+
+
+async def _rows(
+    connection: AsyncConnection, condition: ColumnElement[bool], **members: ColumnElement[Any]
+) -> orjson.Fragment:
+    """Rows as a JSON list of objects with these members. The database writes it: as objects of Python, those
+    of ten thousand rows would take a worker's start a tenth of a second and megabytes that it then keeps."""
+    row = func.json_object(*(part for member in members.items() for part in member))
+    query = select(func.json_group_array(row)).where(condition)
+    return orjson.Fragment((await connection.execute(query)).scalar_one())
 
 
 async def _platforms(connection: AsyncConnection, after: int, ring: KeyRing) -> list[dict[str, Any]]:

@@ -200,6 +200,30 @@ async def test_an_earlier_block_is_refused_and_changes_nothing(database: Store) 
     assert await change(database, 0) == before
 
 
+async def test_whatever_the_registry_holds_is_told_to_the_letter(database: Store) -> None:
+    odd = [*('"', "\\", "\\u0041", "\x01", "\x7f", "é\u2028\U0001f697", "{}", "null", ""), "x" * 5_000]
+    listed = snapshot(1)
+    listed.operators = tuple(
+        SimpleNamespace(address=f"0x{i:040}", domain=domain) for i, domain in enumerate(odd)
+    )
+    listed.parties = (
+        SimpleNamespace(
+            country_code="DE",
+            party_id="CPO",
+            address="0x" + "B" * 40,
+            operator=OPERATOR,
+            roles=tuple(odd),
+            modules=("1e400", "01"),
+        ),
+    )
+    await database.apply_registry(listed)
+    told = (await change(database, 0))["registry"]
+    assert [operator["domain"] for operator in told["operators"]] == odd
+    (party,) = told["parties"]
+    assert (party["roles"], party["modules"]) == (odd, ["1e400", "01"])
+    assert list(party) == ["country_code", "party_id", "address", "operator", "roles", "modules"]
+
+
 PARTIES = st.lists(st.sampled_from([CPO, MSP, Party("FR", "AAA"), Party("FR", "BBB")]), unique=True)
 
 
