@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from bench.measure import BenchError, Row
+from bench.measure import BenchError, Row, cpu_seconds
 from bench.report import Column, Section
 from ocn_fast import lifecycle, logs, store
 from ocn_fast.cli.init import Made, write_node
@@ -126,14 +126,18 @@ def _start(settings: Settings) -> dict[str, float]:
     command = [sys.executable, "-m", "ocn_fast.keeper", "--parent", str(os.getpid()), "--prepare"]
     environment = os.environ | {lifecycle.SETTINGS_VARIABLE: settings.to_json()}
     began = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - began
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.readline().decode().strip()
+        seconds, cpu = time.monotonic() - began, cpu_seconds([process.pid])
+        process.terminate()
+        _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise BenchError(f"the keeper ended with status {process.returncode}")
+    if said != lifecycle.PREPARED:
+        raise BenchError(f"the keeper ended with status {process.returncode}: {said}")
     _require_complete(settings)
-    return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "megabytes": used.ru_maxrss / 1_024}
+    return {"seconds": seconds, "cpu": cpu, "megabytes": used.ru_maxrss / 1_024}
 
 
 async def _read(settings: Settings) -> tuple[dict[str, float], dict[str, float]]:

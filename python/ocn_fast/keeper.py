@@ -2,10 +2,11 @@
 
     python -m ocn_fast.keeper --parent PID [--prepare]
 
-The supervisor runs it twice: with `--prepare` before anything else (schema, first import of the registry;
-what fails is one line on standard output and status 1), then for good. Workers never decode a registry:
-they hear of the change number. A file that turns bad, older or foreign later on changes nothing: the
-registry that is held goes on serving, and a log line and the keeper's state say so.
+The supervisor runs it with `--prepare` before anything else: schema and first import of the registry; what
+fails is one line on standard output and status 1, what is done is the line `prepared`. Then it goes on for
+good, as does, without `--prepare`, each that is started in place of one that died. Workers never decode a
+registry: they hear of the change number. A file that turns bad, older or foreign later on changes nothing:
+the registry that is held goes on serving, and a log line and the keeper's state say so.
 
 So with a chain. At the start its endpoints must serve the right chain and contracts, as far as they answer;
 where none answers the node starts all the same, with the registry of its database or, the first time,
@@ -13,7 +14,7 @@ without any: then nobody is known, and nothing can be routed until one answers.
 
 Of several keepers on one database only the holder of a lease writes the registry.
 
-The start waits for `--prepare`: what reads chains, or calls others, is imported where it is used.
+The start waits for what is prepared: what reads chains, or calls others, is imported where it is used.
 """
 
 from __future__ import annotations
@@ -376,13 +377,18 @@ def main() -> int:
     lifecycle.harden()
     settings = Settings.from_json(os.environ[lifecycle.SETTINGS_VARIABLE])
     logs.configure(settings.log, "keeper")
+    started = not arguments.prepare
     try:
-        asyncio.run(prepare(settings) if arguments.prepare else _run_until_signal(settings))
+        if arguments.prepare:
+            asyncio.run(prepare(settings))
+            print(lifecycle.PREPARED, flush=True)
+            started = True
+        asyncio.run(_run_until_signal(settings))
     except OcnError as error:
-        if not arguments.prepare:
+        if started:
             logs.get().error("keeper ends", text=str(error))
-            return 1
-        print(error)
+        else:
+            print(error)
         return 1
     finally:
         logs.flush()

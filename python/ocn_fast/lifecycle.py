@@ -14,6 +14,9 @@ import sys
 SETTINGS_VARIABLE = "OCN_FAST_SETTINGS_JSON"
 """The complete settings, as JSON, in the environment of keeper and workers."""
 
+PREPARED = "prepared"
+"""What the first keeper of a node says, as a line on standard output, when workers may open the database."""
+
 DRAIN_SIGNAL = signal.SIGUSR1
 """What the supervisor sends its workers `shutdown.drain_s` before they stop accepting."""
 

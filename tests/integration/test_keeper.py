@@ -7,13 +7,16 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocn_fast import figures, keeper, keyfiles, logs, store
+from ocn_fast import figures, keeper, keyfiles, lifecycle, logs, store
 from ocn_fast.cli.init import write_node
 from ocn_fast.config import Settings
 from ocn_fast.errors import ConfigError, RegistryFileError
@@ -304,6 +307,58 @@ def test_a_start_that_was_killed_while_it_wrote_has_not_taken_the_file(
     asyncio.run(keeper.prepare(place.settings))
     assert len(parsed) == 2
     assert held(place) == (5, 3)
+
+
+def test_a_start_reads_a_file_without_what_reads_chains(place: Place) -> None:
+    place.publish(5)
+    program = (
+        "import asyncio, os, sys; from ocn_fast import config, keeper, lifecycle;"
+        "asyncio.run(keeper.prepare(config.Settings.from_json(os.environ[lifecycle.SETTINGS_VARIABLE])));"
+        "print(*{'eth_abi', 'httpx', 'pydantic', 'rich', 'starlette'} & set(sys.modules))"
+    )
+    environment = os.environ | {lifecycle.SETTINGS_VARIABLE: place.settings.to_json()}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == ""
+    assert held(place) == (5, 1)
+
+
+def started(place: Place) -> subprocess.Popen[str]:
+    """The keeper's process, as the supervisor starts the first one."""
+    command = [sys.executable, "-m", "ocn_fast.keeper", "--parent", str(os.getpid()), "--prepare"]
+    environment = os.environ | {lifecycle.SETTINGS_VARIABLE: place.settings.to_json()}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_process_that_prepares_says_so_and_goes_on(place: Place) -> None:
+    place.publish(5)
+    with started(place) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == lifecycle.PREPARED
+        assert held(place) == (5, 1)
+        end = time.monotonic() + 30
+        while figures.read_keeper(place.settings) is None:
+            assert time.monotonic() < end, "it does not say how it is"
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        place.publish(6)
+        while held(place) != (6, 1):
+            assert time.monotonic() < end, "it does not follow the file"
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        process.terminate()
+        assert process.wait(30) == 0
+        assert process.stdout.read() == ""
+
+
+def test_a_process_that_cannot_prepare_says_why_and_ends(place: Place) -> None:
+    place.file.write_bytes(b"broken")
+    with started(place) as process:
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert said.strip().startswith("this is not a registry snapshot")
+    assert len(said.splitlines()) == 1
 
 
 def test_what_was_skipped_of_a_file_is_said_at_every_start(

@@ -44,8 +44,24 @@ def loaded(module: str, *unwanted: str) -> list[str]:
 
 def test_workers_and_keeper_load_nothing_that_only_the_command_line_needs() -> None:
     """Each of these costs every process some tenths of a second and tens of megabytes."""
-    for module in ("ocn_fast.app", "ocn_fast.keeper"):
-        assert loaded(module, "alembic", "eth_account", "typer", "web3") == [], module
+    for module in ("ocn_fast.app", "ocn_fast.keeper", "ocn_fast.supervisor"):
+        assert loaded(module, "alembic", "eth_account", "rich", "typer", "web3") == [], module
+
+
+def test_a_keeper_without_a_chain_loads_nothing_that_reads_one() -> None:
+    """The start waits for it. Without what calls others, too: it does so only later."""
+    unwanted = ("eth_abi", "eth_utils", "httpx", "ocn_fast.registry.mirror", "pydantic", "starlette")
+    assert loaded("ocn_fast.keeper", *unwanted) == []
+
+
+def test_serving_loads_no_other_command_and_no_database() -> None:
+    ours = ("cli.init", "cli.join", "cli.registry", "notary", "registry", "store")
+    unwanted = [f"ocn_fast.{name}" for name in ours]
+    assert loaded("ocn_fast.cli.serve, ocn_fast.supervisor", "rich", "sqlalchemy", *unwanted) == []
+
+
+def test_rich_is_there_for_who_imports_it_after_us() -> None:
+    assert loaded("ocn_fast.logs, rich.console", "rich.console") == ["rich.console"]
 
 
 def test_only_a_command_that_sends_loads_what_signs_transactions() -> None:
