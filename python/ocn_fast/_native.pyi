@@ -120,7 +120,7 @@ class Node:
 
     def __new__(cls, settings: bytes, key: bytes, ring: list[tuple[int, bytes]]) -> Node:
         """`settings`: `Settings.native()`. `key`: the node's signing key, 32 bytes. `ring`: the master keys
-        that seal page links, current one first, each with its id (0 to 255) and 32 bytes.
+        that seal page links and sessions, current one first, each with its id (0 to 255) and 32 bytes.
 
         Raises `ConfigError` where one of them cannot be used.
         """

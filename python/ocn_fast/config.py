@@ -180,6 +180,13 @@ class Relay(msgspec.Struct, frozen=True):
         int, _count("in a row", "Failures after which a receiver is left alone for a while.", most=1_000_000)
     ] = 10
     breaker_open_s: Annotated[int, _count("s", "How long it is left alone.", most=86_400)] = 10
+    session_keys: Annotated[
+        bool, _is("", "Whether nodes agree on keys that stand for their signatures between them.")
+    ] = True
+    session_ttl_s: Annotated[int, _count("s", "How long such a key serves, at most.", 60, 3_600)] = 3_600
+    session_retry_s: Annotated[
+        int, _count("s", "How long another node is not asked for one again, whatever it said.", most=86_400)
+    ] = 60
     forward_headers: Annotated[
         tuple[str, ...], _is("names", "Further request headers that are passed on as they came.")
     ] = ()

@@ -28,6 +28,8 @@ from ocn_fast.cli.init import write_node
 from ocn_fast.registry import snapshot
 
 DOOR = "/ocn/relay/"
+SESSION = f"{DOOR}session"
+"""Where a node asks for a session key: behind the same door, and no message."""
 NODE_A = ("MSP", "MS2")
 NODE_B = ("CPO", "CP2")
 STRANGER = "EXT"
@@ -118,7 +120,9 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self.exchanges: list[Exchange] = []
-        """What passed through the node door since the last `altering` began."""
+        """What passed through the node door since the last `altering` began, requests for sessions apart."""
+        self.asked: list[Exchange] = []
+        """Requests for sessions; they pass unaltered."""
         self._target = target
         self._request: Callable[[Message], Message] = unaltered
         self._answer: Callable[[Message, Message], Message | None] = answered
@@ -191,6 +195,10 @@ class Proxy:
     def _pass(self, request: Message) -> Message | None:
         if not request.target.startswith(DOOR):
             return self.send(request)
+        if request.target == SESSION:
+            answer = self.send(request)
+            self.asked.append(Exchange(request, answer))
+            return answer
         exchanges = self.exchanges
         answer = self.send(self._request(request))
         exchanges.append(Exchange(request, answer))
@@ -291,6 +299,14 @@ class Nodes:
     def move(self, party: str, home: str) -> None:
         """Lists a party under another operator, and waits until both nodes know."""
         self.homes[party] = home
+        self._publish()
+
+    def relist(self, operator: str, domain: str) -> None:
+        """Lists an operator under another domain, and waits until both nodes know."""
+        self._domains[operator] = domain
+        self._publish()
+
+    def _publish(self) -> None:
         block = self.write_registry()
         for node in (self.a, self.b):
             until(partial(self._knows, node, block), what="the new registry")

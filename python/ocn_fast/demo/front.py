@@ -1,6 +1,6 @@
 """The front of a node, as a reverse proxy would be: its public URL is known before the node listens.
 
-It passes bytes on as they come. Of the requests it writes down the calls between nodes, with their
+It passes bytes on as they come. Of the requests it writes down the messages between nodes, with their
 correlation ids, so that the demo can tell which way a message went; and it can be told to alter one of them.
 """
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CORRELATION = re.compile(rb"\r\nx-correlation-id: *([^\r]*)", re.IGNORECASE)
-_NODE_CALL = re.compile(rb"[A-Z]+ /ocn/relay/")
+_NODE_CALL = re.compile(rb"[A-Z]+ /ocn/relay/(?!session )")
 _PIECE = 65_536
 
 

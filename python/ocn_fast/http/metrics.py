@@ -66,6 +66,22 @@ _COUNTED: dict[str, tuple[str, Callable[[Figures], int]]] = {
         "Answers of other nodes that were not signed by them.",
         lambda one: one["relay"]["node_answers_refused"],
     ),
+    "ocn_fast_sessions_given": (
+        "Session keys given to other nodes.",
+        lambda one: one["relay"]["sessions"]["given"],
+    ),
+    "ocn_fast_sessions_opened": (
+        "Session keys that other nodes gave.",
+        lambda one: one["relay"]["sessions"]["opened"],
+    ),
+    "ocn_fast_sessions_refused": (
+        "Times that another node was asked for a session key and gave none.",
+        lambda one: one["relay"]["sessions"]["refused"],
+    ),
+    "ocn_fast_sessions_lost": (
+        "Messages signed again because the other node no longer knew the session.",
+        lambda one: one["relay"]["sessions"]["lost"],
+    ),
     "ocn_fast_panics": (
         "Defects that were caught.",
         lambda one: one["relay"]["panics"] + one["panics"],

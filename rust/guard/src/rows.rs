@@ -3,10 +3,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use ocn_core::notary::{Container, Limits, Notary, NumberForm, Part, Policy, Values};
 use ocn_core::ocpi::Party;
-use ocn_core::relay::Reply;
 use ocn_core::relay::ports::Answer;
+use ocn_core::relay::{Reply, keep_sessions};
 use ocn_core::table::TableHandle;
 use serde_json::json;
 
@@ -70,12 +71,25 @@ pub(crate) fn all(wanted: impl Fn(&str) -> bool) {
         let list = format!("[{}]", location(7, 18));
         local("signed local, list with Link", true, get, &headers, &list);
     }
-    let halves = [
-        "signed, sender's node, 1.2 kB",
-        "signed, receiver's node, 1.2 kB",
-    ];
-    if halves.iter().any(|half| wanted(half)) {
-        between_nodes(halves);
+    for (halves, algorithm) in [
+        (
+            [
+                "signed, sender's node, 1.2 kB",
+                "signed, receiver's node, 1.2 kB",
+            ],
+            "secp256k1-keccak256",
+        ),
+        (
+            [
+                "signed, sender's node, session key, 1.2 kB",
+                "signed, receiver's node, session key, 1.2 kB",
+            ],
+            "hmac-sha256",
+        ),
+    ] {
+        if halves.iter().any(|half| wanted(half)) {
+            between_nodes(halves, algorithm);
+        }
     }
     if wanted("notary") {
         notary();
@@ -130,11 +144,21 @@ fn local(
     }
 }
 
-/// Messages from a party of one node to a party of another one; each node is a row.
-fn between_nodes([sender, receiver]: [&'static str; 2]) {
+/// Messages from a party of one node to a party of another one; each node is a row. `algorithm` is that of the hop.
+fn between_nodes([sender, receiver]: [&'static str; 2], algorithm: &str) {
     let network = Network::new();
     let answer = given(true, &[], "null");
     network.b.answers(move |_| Ok(answer.clone()));
+    if algorithm == "hmac-sha256" {
+        let opened = async {
+            network.a.send(put(0, &session(0))).await;
+            keep_sessions(&network.a.node, &*network.a).await;
+        };
+        opened
+            .now_or_never()
+            .expect("nothing here is ever waited for");
+    }
+    let before = network.legs().len() as u32;
     let a = Metered::new(Arc::clone(&network.a), sender);
     let b = Metered::new(Arc::clone(&network.b), receiver);
     let way = Counted {
@@ -147,7 +171,10 @@ fn between_nodes([sender, receiver]: [&'static str; 2]) {
         let (head, body) = put(number, &session(number)).finish();
         let reply = a.send(head, body.clone());
         assert_right(&network.b, &body, &[], &reply);
-        assert_eq!(network.legs().len() as u32, number + 1);
+        assert_eq!(network.legs().len() as u32, before + number + 1);
+        let leg = network.legs().pop().unwrap();
+        let input = header(&leg.headers, "signature-input").unwrap();
+        assert!(input.contains(algorithm), "{input}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use ocn_core::relay::ports::{Answer, Body, BodyError, Departure, SendError};
-use ocn_core::relay::{Booking, Head, Reply, relay};
+use ocn_core::relay::{Booking, Head, Reply, keep_sessions, relay};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -181,6 +181,13 @@ impl Gate {
                 awaitable: resolved,
                 reply,
             });
+            // Nobody waits for this task any more.
+            if caught(keep_sessions(&opened.core, &opened.ports))
+                .await
+                .is_none()
+            {
+                opened.count_panic();
+            }
         })?;
         Ok(awaitable)
     }

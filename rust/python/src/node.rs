@@ -75,8 +75,12 @@ impl Opened {
     /// The answer where the relay itself fell over: nobody knows what became of the message.
     #[cold]
     pub(crate) fn panicked(&self) -> Reply {
-        self.panics.fetch_add(1, Ordering::Relaxed);
+        self.count_panic();
         relay::broken(self.ports.clock.unix_millis())
+    }
+
+    pub(crate) fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
     fn deliver(&self, py: Python<'_>, event: Event) -> PyResult<()> {
@@ -256,7 +260,7 @@ impl Node {
                 max_bytes,
             });
             let answer = caught(call).await.unwrap_or_else(|| {
-                opened.panics.fetch_add(1, Ordering::Relaxed);
+                opened.count_panic();
                 Err(SendError::MaybeSent("internal error"))
             });
             opened.queue.push(Event::Fetched { awaitable, answer });

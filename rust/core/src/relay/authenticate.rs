@@ -18,7 +18,7 @@ use super::ports::{Body, BodyError, Clock as _, Ports};
 use super::record::Stage;
 use crate::json;
 use crate::ocpi::{InterfaceRole, Module, Party};
-use crate::table::{InFlight, Platform, PlatformStatus, Table};
+use crate::table::{InFlight, Live, Platform, PlatformStatus, Table};
 
 /// Who sends: the party, and the platform or node that speaks for it.
 pub(super) struct Sender {
@@ -115,34 +115,12 @@ pub(super) async fn receive<P: Ports>(
     sender: &Sender,
     body: impl Body,
 ) -> Result<Message, Refusal> {
-    let busy = || Refusal::new(Kind::Overloaded, "the hub is at its limit");
-    let in_flight = walk.node.begin().ok_or_else(busy)?;
-    let of_sender = sender
-        .home
-        .live()
-        .enter_as_sender(walk.node.settings.limits.in_flight_per_platform)
-        .ok_or_else(|| {
-            Refusal::new(
-                Kind::TooManyRequests,
-                "too many requests of this platform or node are in work",
-            )
-        })?;
+    let (in_flight, of_sender) = enter(walk, sender.home.live())?;
     let bytes = walk
         .node
         .book(envelope.content_length.unwrap_or(0))
         .ok_or_else(busy)?;
-    let body = body.read().await.map_err(|error| match error {
-        BodyError::Gone => Refusal::new(Kind::Gone, "the requester hung up"),
-        BodyError::Slow => Refusal::new(Kind::BodyCutOff, "the body did not arrive in time"),
-        BodyError::TooLarge => Refusal::new(Kind::BodyTooLarge, "body is larger than allowed"),
-        BodyError::NoRoom => busy(),
-    })?;
-    if body.len() > walk.node.settings.http.body_bytes {
-        return Err(Refusal::new(
-            Kind::BodyTooLarge,
-            "body is larger than allowed",
-        ));
-    }
+    let body = read(body, walk.node.settings.http.body_bytes).await?;
     walk.record.request_bytes = body.len();
     if let Door::Node(proof) = &envelope.door {
         peer::check_body(proof, &body)?;
@@ -157,6 +135,42 @@ pub(super) async fn receive<P: Ports>(
             _bytes: bytes,
         },
     })
+}
+
+/// Takes the places that a request holds while it is in work.
+pub(super) fn enter<P: Ports>(
+    walk: &Walk<'_, P>,
+    sender: &Arc<Live>,
+) -> Result<(Booking, InFlight), Refusal> {
+    let in_flight = walk.node.begin().ok_or_else(busy)?;
+    let of_sender = sender
+        .enter_as_sender(walk.node.settings.limits.in_flight_per_platform)
+        .ok_or_else(|| {
+            Refusal::new(
+                Kind::TooManyRequests,
+                "too many requests of this platform or node are in work",
+            )
+        })?;
+    Ok((in_flight, of_sender))
+}
+
+/// The whole body, of so many bytes at most.
+pub(super) async fn read(body: impl Body, most: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(Kind::BodyTooLarge, "body is larger than allowed");
+    let body = body.read().await.map_err(|error| match error {
+        BodyError::Gone => Refusal::new(Kind::Gone, "the requester hung up"),
+        BodyError::Slow => Refusal::new(Kind::BodyCutOff, "the body did not arrive in time"),
+        BodyError::TooLarge => too_large(),
+        BodyError::NoRoom => busy(),
+    })?;
+    if body.len() > most {
+        return Err(too_large());
+    }
+    Ok(body)
+}
+
+fn busy() -> Refusal {
+    Refusal::new(Kind::Overloaded, "the hub is at its limit")
 }
 
 fn check_body<P: Ports>(

@@ -108,6 +108,7 @@ kinds! {
     NoSuchMethod         "no_such_method"         405 CLIENT_ERROR No          | 405 CLIENT_ERROR;
     Unauthorized         "unauthorized"           401 INVALID_PARAMETERS No    | 401 INVALID_PARAMETERS;
     NodeSignature        "node_signature"         401 INVALID_PARAMETERS No    | 401 INVALID_PARAMETERS;
+    SessionLost          "session_lost"           401 INVALID_PARAMETERS No    | 401 INVALID_PARAMETERS;
     ForeignSender        "foreign_sender"         403 INVALID_PARAMETERS No    | 403 INVALID_PARAMETERS;
     SenderSuspended      "sender_suspended"       403 CLIENT_ERROR No          | 403 CLIENT_ERROR;
     // where it should go

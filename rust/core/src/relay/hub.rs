@@ -9,7 +9,7 @@ use super::Walk;
 use super::error::{Audience, Kind, Refusal};
 use super::message::Reply;
 use super::parse::Address;
-use super::peer::{self, Peer};
+use super::peer::{self, Origin, Peer};
 use super::ports::{Clock as _, Ports};
 use super::record::{Delivery, Outcome};
 use crate::json;
@@ -98,7 +98,7 @@ pub(super) fn conclude<P: Ports>(
 ) -> Reply {
     let refusal = match walked {
         Ok(Ok(mut reply)) => {
-            peer::sign_reply(walk, &mut reply, None);
+            peer::sign_reply(walk, &mut reply, Origin::Receiver);
             walk.record.outcome = Some(Outcome::Answered);
             walk.record.delivery = Some(Delivery::Yes);
             return reply;
@@ -175,13 +175,16 @@ fn refuse<P: Ports>(walk: &mut Walk<'_, P>, refusal: Refusal) -> Reply {
     if let Some(seconds) = kind.retry_after(audience) {
         headers.push(("retry-after", Bytes::from(seconds.to_string())));
     }
+    if kind == Kind::SessionLost {
+        headers.push((peer::SESSION_HEADER, Bytes::from_static(peer::SESSION_LOST)));
+    }
     let mut reply = Reply {
         status: kind.http(audience),
         headers,
         body: Bytes::from(body),
         stale,
     };
-    peer::sign_reply(walk, &mut reply, Some(kind.delivery()));
+    peer::sign_reply(walk, &mut reply, Origin::Node);
     reply
 }
 

@@ -5,18 +5,14 @@
 //! (`design.md` section 4, `safety.md` I18, A81-A83).
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use super::ports::Random;
+use super::ring::KeyRing;
 use crate::ocpi::{InterfaceRole, Module, Party};
-
-const NONCE: usize = 24;
 
 /// Seals and opens page links.
 pub(super) struct PageLinks {
-    /// Current key first; older ones only open.
-    ciphers: Vec<(u8, XChaCha20Poly1305)>,
+    ring: KeyRing,
 }
 
 /// For whom and where a page link is good.
@@ -45,12 +41,8 @@ impl Binding<'_> {
 
 impl PageLinks {
     pub(super) fn new(ring: Vec<(u8, [u8; 32])>) -> Self {
-        let cipher = |key: [u8; 32]| XChaCha20Poly1305::new(&key.into());
         Self {
-            ciphers: ring
-                .into_iter()
-                .map(|(id, key)| (id, cipher(key)))
-                .collect(),
+            ring: KeyRing::new(ring),
         }
     }
 
@@ -62,30 +54,16 @@ impl PageLinks {
         expires_at: i64,
         random: &impl Random,
     ) -> Option<String> {
-        let (id, cipher) = self.ciphers.first()?;
-        let mut nonce = [0; NONCE];
-        random.fill(&mut nonce);
         let plain = [&expires_at.to_be_bytes()[..], url.as_bytes()].concat();
-        let payload = Payload {
-            msg: &plain,
-            aad: &binding.to_bytes(),
-        };
-        let sealed = cipher.encrypt(XNonce::from_slice(&nonce), payload).ok()?;
-        Some(URL_SAFE_NO_PAD.encode([&[*id][..], &nonce, &sealed].concat()))
+        let sealed = self.ring.seal(&plain, &binding.to_bytes(), random)?;
+        Some(URL_SAFE_NO_PAD.encode(sealed))
     }
 
     /// The URL of a link, if it was sealed here for exactly that binding and has not expired.
     /// Everything else is one and the same `None`.
     pub(super) fn open(&self, text: &[u8], binding: &Binding<'_>, now: i64) -> Option<String> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (id, rest) = bytes.split_first()?;
-        let (nonce, sealed) = rest.split_at_checked(NONCE)?;
-        let (_, cipher) = self.ciphers.iter().find(|(known, _)| known == id)?;
-        let payload = Payload {
-            msg: sealed,
-            aad: &binding.to_bytes(),
-        };
-        let plain = cipher.decrypt(XNonce::from_slice(nonce), payload).ok()?;
+        let plain = self.ring.open(&bytes, &binding.to_bytes())?;
         let (expires_at, url) = plain.split_first_chunk::<8>()?;
         (now < i64::from_be_bytes(*expires_at))
             .then(|| String::from_utf8(url.to_vec()).ok())

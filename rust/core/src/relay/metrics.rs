@@ -72,6 +72,10 @@ pub struct Metrics {
     nodes_asked: AtomicU64,
     node_strangers: AtomicU64,
     node_answers_refused: AtomicU64,
+    sessions_given: AtomicU64,
+    sessions_opened: AtomicU64,
+    sessions_refused: AtomicU64,
+    sessions_lost: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -92,6 +96,10 @@ impl Default for Metrics {
             nodes_asked: AtomicU64::new(0),
             node_strangers: AtomicU64::new(0),
             node_answers_refused: AtomicU64::new(0),
+            sessions_given: AtomicU64::new(0),
+            sessions_opened: AtomicU64::new(0),
+            sessions_refused: AtomicU64::new(0),
+            sessions_lost: AtomicU64::new(0),
         }
     }
 }
@@ -126,6 +134,26 @@ impl Metrics {
     /// An answer of another node was not signed by it (`safety.md` A98).
     pub(super) fn node_answer_refused(&self) {
         self.node_answers_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Another node got a session for its messages to this one.
+    pub(super) fn session_given(&self) {
+        self.sessions_given.fetch_add(1, Relaxed);
+    }
+
+    /// Another node gave a session for messages to it.
+    pub(super) fn session_opened(&self) {
+        self.sessions_opened.fetch_add(1, Relaxed);
+    }
+
+    /// Another node was asked for a session, and none came of it.
+    pub(super) fn session_refused(&self) {
+        self.sessions_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Another node did not know its session: the message was signed and sent again.
+    pub(super) fn session_lost(&self) {
+        self.sessions_lost.fetch_add(1, Relaxed);
     }
 
     pub(super) fn finish(&self, record: &Record) {
@@ -201,6 +229,12 @@ impl Metrics {
             "nodes_asked": self.nodes_asked.load(Relaxed),
             "node_strangers": self.node_strangers.load(Relaxed),
             "node_answers_refused": self.node_answers_refused.load(Relaxed),
+            "sessions": {
+                "given": self.sessions_given.load(Relaxed),
+                "opened": self.sessions_opened.load(Relaxed),
+                "refused": self.sessions_refused.load(Relaxed),
+                "lost": self.sessions_lost.load(Relaxed),
+            },
             "stages": stages,
             "total": self.total.to_json(),
             "hub": self.hub.to_json(),

@@ -23,8 +23,10 @@ mod permit;
 pub mod ports;
 pub mod record;
 mod reserve;
+mod ring;
 mod route;
 mod seal;
+mod session;
 mod settings;
 mod settle;
 mod verify;
@@ -40,6 +42,7 @@ pub use message::{Head, Reply, Stale};
 pub use metrics::{Histogram, Metrics};
 pub use node::{Booking, Node};
 pub use parse::{Door, Envelope, Method, Proof};
+pub use session::keep_sessions;
 pub use settings::Settings;
 
 use authenticate::{authenticate, receive};
@@ -63,7 +66,7 @@ use crate::table::Table;
 ///
 /// Never fails: every refusal, and a panic in any stage, becomes an OCPI answer that says whether the
 /// message may have been delivered. `departure` is shared with whoever may learn that the requester
-/// hung up.
+/// hung up. A node that asks for a session is answered here, too. When it is over, [`keep_sessions`] is due.
 pub async fn relay<P: Ports>(
     head: Head,
     body: impl Body,
@@ -71,6 +74,9 @@ pub async fn relay<P: Ports>(
     ports: &P,
     departure: &Departure,
 ) -> Reply {
+    if session::is_asked_for(&head, node) {
+        return session::give(head, body, node, ports).await;
+    }
     node.metrics.begin();
     let mut walk = Walk::new(node, ports, departure);
     let walked = AssertUnwindSafe(journey(&mut walk, head, body))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::link::PageLinks;
 use super::metrics::Metrics;
+use super::session::Sessions;
 use super::settings::{PolicyName, Settings};
 use crate::eth::SigningKey;
 use crate::json;
@@ -21,6 +22,7 @@ pub struct Node {
     pub(super) party: Party,
     pub(super) key: SigningKey,
     pub(super) page_links: PageLinks,
+    pub(super) sessions: Sessions,
     /// Messages of other nodes that were taken.
     pub(super) replays: Replays,
     pub(super) json_limits: json::Limits,
@@ -51,7 +53,7 @@ const NEVER_FORWARDED: [&str; 14] = [
 ];
 
 impl Node {
-    /// `ring`: the master keys that seal page links, current one first, each with its id byte.
+    /// `ring`: the master keys that seal page links and sessions, current one first, each with its id byte.
     ///
     /// # Errors
     /// The hub's own ids are not valid.
@@ -102,6 +104,7 @@ impl Node {
             metrics: Metrics::default(),
             party,
             key,
+            sessions: Sessions::new(ring.clone()),
             page_links: PageLinks::new(ring),
             replays: Replays::new(settings.node.replay_entries),
             json_limits,

@@ -30,8 +30,8 @@ pub(super) async fn open<P: Ports>(
 ) -> Result<Reply, Refusal> {
     walk.enter(Stage::Open);
     let Answered { answer, sent } = answered;
-    if let (Some(operator), Some(signature)) = (target.home.operator(), &sent.node_signature) {
-        peer::judge(walk, &answer, signature, operator)?;
+    if let (Some(operator), Some(leg)) = (target.home.operator(), &sent.leg) {
+        peer::judge(walk, &answer, leg, operator)?;
     }
     let status = usable(walk, &answer)?;
     let content = Content::read(walk, &answer)?;

@@ -162,28 +162,7 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
     record.method = Some(method.as_str());
     record.module = Some(place.module.as_str().to_owned());
     record.role = Some(place.role);
-    let content_length = content_length(fields.get(Field::ContentLength))?;
-    if content_length.is_some_and(|length| length > walk.node.settings.http.body_bytes) {
-        return Err(Refusal::new(
-            Kind::BodyTooLarge,
-            "body is larger than allowed",
-        ));
-    }
-    if fields
-        .get(Field::TransferEncoding)
-        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
-    {
-        return Err(malformed("Transfer-Encoding must be chunked alone"));
-    }
-    if fields
-        .get(Field::ContentEncoding)
-        .is_some_and(|coding| &coding[..] != b"identity")
-    {
-        return Err(Refusal::new(
-            Kind::ContentCoding,
-            "content codings are not accepted",
-        ));
-    }
+    let content_length = fields.framing(walk.node.settings.http.body_bytes)?;
     for (field, name) in [
         (Field::RequestId, "X-Request-ID"),
         (Field::CorrelationId, "X-Correlation-ID"),
@@ -229,6 +208,31 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
         content_length,
         extra: fields.extra,
     })
+}
+
+/// Reads the head of a request for a session, which is nobody's message.
+pub(super) fn parse_asking<P: Ports>(
+    walk: &mut Walk<'_, P>,
+    head: &Head,
+    body_bytes: usize,
+) -> Result<Proof, Refusal> {
+    walk.requester.peer = Some(Peer::default());
+    let fields = Fields::read(head, &FIELDS, &[])?;
+    walk.requester.remember_ids(
+        fields.id(Field::RequestId, walk.node.settings.limits.id_bytes),
+        None,
+    );
+    if Method::read(&head.method) != Some(Method::Post) {
+        return Err(Refusal::new(
+            Kind::NoSuchMethod,
+            "method not supported here",
+        ));
+    }
+    if !head.query.is_empty() {
+        return Err(malformed("a session has no parameters"));
+    }
+    fields.framing(body_bytes)?;
+    fields.proof(head.path.clone())
 }
 
 fn malformed(text: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
@@ -327,6 +331,34 @@ impl Fields {
     fn id(&self, field: Field, limit: usize) -> Option<Bytes> {
         self.get(field)
             .filter(|id| (1..=limit).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic))
+    }
+
+    /// The length of the body, if it is announced; refuses what is too long, and any other framing and coding than the
+    /// plain ones.
+    fn framing(&self, body_bytes: usize) -> Result<Option<usize>, Refusal> {
+        let content_length = content_length(self.get(Field::ContentLength))?;
+        if content_length.is_some_and(|length| length > body_bytes) {
+            return Err(Refusal::new(
+                Kind::BodyTooLarge,
+                "body is larger than allowed",
+            ));
+        }
+        if self
+            .get(Field::TransferEncoding)
+            .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err(malformed("Transfer-Encoding must be chunked alone"));
+        }
+        if self
+            .get(Field::ContentEncoding)
+            .is_some_and(|coding| &coding[..] != b"identity")
+        {
+            return Err(Refusal::new(
+                Kind::ContentCoding,
+                "content codings are not accepted",
+            ));
+        }
+        Ok(content_length)
     }
 
     /// The version in which the party at the other node spoke.

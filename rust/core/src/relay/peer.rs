@@ -9,15 +9,17 @@ use super::authenticate::Sender;
 use super::error::{Kind, Refusal, VERDICTS};
 use super::home::{Home, NODE_DOOR};
 use super::message::{Reply, Stale};
-use super::parse::{Envelope, Proof};
-use super::ports::{Answer, Clock as _, Ports, Random as _};
+use super::parse::{Envelope, Method, Proof};
+use super::ports::{Answer, Clock as _, Outgoing, Ports, Random as _};
 use super::record::Delivery;
+use super::session;
 use crate::eth::Address;
 use crate::ocpi::{InterfaceRole, Module, Status};
 use crate::table::Operator;
 use crate::wire::{
-    self, Parameters, RequestView, ResponseView, Verified, WireError, WireLimits, check_digest,
-    content_digest, sign_request, sign_response, verify_request, verify_response,
+    self, Parameters, RequestView, ResponseView, Session, Signed, Signer, Verified, WireError,
+    WireLimits, check_digest, content_digest, sign_request, sign_response, verify_asking,
+    verify_message, verify_response, verify_session_response,
 };
 
 /// The longest text of another node that is passed on.
@@ -29,10 +31,16 @@ pub(super) struct Peer {
     /// What an answer has to be bound to: the request's `Signature`, once that has been found good. Before,
     /// nothing is signed: an answer for a stranger could be held against the node whose signature he copied.
     request: Option<Bytes>,
+    /// The session by which it was found good; the answer is signed by the same.
+    session: Option<Session>,
 }
 
 /// The proof that a message of another node is this once only.
 pub(super) type Once = Parameters;
+
+/// The header by which a node says that it does not know the session of a message, and so has not taken it.
+pub(super) const SESSION_HEADER: &str = "ocn-session";
+pub(super) const SESSION_LOST: &[u8] = b"lost";
 
 /// Finds the node that brought a message, and whether it may speak for the sender (`ocn-relay.md` 2, 3, 7;
 /// `safety.md` A95, A151). What costs nothing is looked at first; the one recovery is the last thing.
@@ -41,20 +49,9 @@ pub(super) fn authenticate<P: Ports>(
     envelope: &Envelope,
     proof: &Proof,
 ) -> Result<Sender, Refusal> {
-    let refused = |text: String| Refusal::new(Kind::NodeSignature, text);
-    let (Some(input), Some(signature)) = (proof.get("signature-input"), proof.get("signature"))
-    else {
-        return Err(refused("the message is not signed by a node".into()));
-    };
-    let own = walk.node.key.address();
-    let to_node = proof
-        .get("ocn-to-node")
-        .and_then(|text| std::str::from_utf8(text).ok()?.parse::<Address>().ok());
-    if to_node != Some(own) {
-        return Err(refused("OCN-To-Node does not name this node".into()));
-    }
+    let (input, signature) = for_this_node(walk, proof)?;
     let Some(address) = envelope.from.clone() else {
-        return Err(refused("the OCPI-from-* headers are missing".into()));
+        return Err(refused("the OCPI-from-* headers are missing"));
     };
     let headers: Vec<(&str, &[u8])> = proof.headers.iter().map(|(n, v)| (*n, &v[..])).collect();
     let view = RequestView {
@@ -63,20 +60,18 @@ pub(super) fn authenticate<P: Ports>(
         query: &envelope.query,
         headers: &headers,
     };
-    let Verified { parameters } =
-        verify_request(&view, input, signature, seconds(walk), &limits(walk))
-            .map_err(disbelieved)?;
+    let now = seconds(walk);
+    let (Verified { parameters }, session) =
+        verify_message(&view, input, signature, now, &limits(walk), |id| {
+            session::find(walk, id, now)
+        })
+        .map_err(disbelieved)?;
     let signer = parameters.keyid;
-    if signer == own {
-        return Err(refused("the signature is this node's own".into()));
-    }
-    let Some(operator) = walk.table.operator(&signer).filter(|o| o.base().is_some()) else {
-        return Err(refused("the signer is no node of the registry".into()).stale(Stale::Sender));
-    };
-    let operator = Arc::clone(operator);
+    let operator = listed(walk, signer).map_err(|refusal| refusal.stale(Stale::Sender))?;
     walk.record.operator = Some(operator.address.to_string());
     walk.requester.peer = Some(Peer {
         request: Some(signature.clone()),
+        session,
     });
     walk.requester.authenticated = true;
     let registered = walk.table.registered(address.party);
@@ -95,12 +90,69 @@ pub(super) fn authenticate<P: Ports>(
     })
 }
 
+/// Finds the node that asks for a session. Also gives the SHA-256 of what it signed, of which the keys are made.
+pub(super) fn authenticate_asking<P: Ports>(
+    walk: &mut Walk<'_, P>,
+    proof: &Proof,
+) -> Result<(Arc<Operator>, Once, [u8; 32]), Refusal> {
+    let (input, signature) = for_this_node(walk, proof)?;
+    let headers: Vec<(&str, &[u8])> = proof.headers.iter().map(|(n, v)| (*n, &v[..])).collect();
+    let view = RequestView {
+        method: Method::Post.as_str(),
+        path: &proof.path,
+        query: b"",
+        headers: &headers,
+    };
+    let (Verified { parameters }, request) =
+        verify_asking(&view, input, signature, seconds(walk), &limits(walk))
+            .map_err(disbelieved)?;
+    let operator = listed(walk, parameters.keyid)?;
+    walk.requester.peer = Some(Peer {
+        request: Some(signature.clone()),
+        session: None,
+    });
+    Ok((operator, parameters, request))
+}
+
+fn refused(text: &'static str) -> Refusal {
+    Refusal::new(Kind::NodeSignature, text)
+}
+
+/// The two headers of a signature, if the message names this node.
+fn for_this_node<'p, P: Ports>(
+    walk: &Walk<'_, P>,
+    proof: &'p Proof,
+) -> Result<(&'p Bytes, &'p Bytes), Refusal> {
+    let (Some(input), Some(signature)) = (proof.get("signature-input"), proof.get("signature"))
+    else {
+        return Err(refused("the message is not signed by a node"));
+    };
+    let to_node = proof
+        .get("ocn-to-node")
+        .and_then(|text| std::str::from_utf8(text).ok()?.parse::<Address>().ok());
+    if to_node != Some(walk.node.key.address()) {
+        return Err(refused("OCN-To-Node does not name this node"));
+    }
+    Ok((input, signature))
+}
+
+/// The node of a signer, if the registry has one that is not this.
+fn listed<P: Ports>(walk: &Walk<'_, P>, signer: Address) -> Result<Arc<Operator>, Refusal> {
+    if signer == walk.node.key.address() {
+        return Err(refused("the signature is this node's own"));
+    }
+    walk.table
+        .operator(&signer)
+        .filter(|operator| operator.base().is_some())
+        .cloned()
+        .ok_or_else(|| refused("the signer is no node of the registry"))
+}
+
 /// Refuses what was taken before. Called when all else that could be mended by a newer table has passed:
 /// the door may try a message twice.
-pub(super) fn only_once<P: Ports>(walk: &Walk<'_, P>, sender: &Sender) -> Result<(), Refusal> {
-    match &sender.once {
-        Some(once) if !walk.node.replays.first(once) => Err(Refusal::new(
-            Kind::NodeSignature,
+pub(super) fn only_once<P: Ports>(walk: &Walk<'_, P>, once: Option<&Once>) -> Result<(), Refusal> {
+    match once {
+        Some(once) if !walk.node.replays.first(once) => Err(refused(
             "this message was here before, or cannot be told from one that was",
         )),
         _ => Ok(()),
@@ -114,30 +166,51 @@ pub(super) fn check_body(proof: &Proof, body: &[u8]) -> Result<(), Refusal> {
 }
 
 fn disbelieved(error: WireError) -> Refusal {
-    let kind = if error.is_malformed() {
-        Kind::Malformed
-    } else {
-        Kind::NodeSignature
+    let kind = match error {
+        WireError::Session => Kind::SessionLost,
+        _ if error.is_malformed() => Kind::Malformed,
+        _ => Kind::NodeSignature,
     };
     Refusal::new(kind, error.to_string())
 }
 
-/// A head for another node: the party's ids and signature, what the protocol adds, and nothing else
-/// (`safety.md` A91). Also the signature that the answer must be bound to.
-pub(super) struct PeerHead {
-    pub(super) headers: Vec<(&'static str, Bytes)>,
-    pub(super) signature: String,
+/// A message on its way to another node: what its answer is bound to.
+pub(super) struct Leg {
+    signature: String,
+    parameters: Parameters,
+    /// By which it is signed, if not by this node's key.
+    session: Option<Arc<Session>>,
 }
 
-/// Completes the head of a message to a node with the headers of the protocol and the signature.
+impl Leg {
+    pub(super) fn by_key(signature: String, parameters: Parameters) -> Self {
+        Self {
+            signature,
+            parameters,
+            session: None,
+        }
+    }
+
+    pub(super) fn is_by_session(&self) -> bool {
+        self.session.is_some()
+    }
+}
+
+/// A head for another node, and what its answer is bound to.
+pub(super) struct PeerHead {
+    pub(super) headers: Vec<(&'static str, Bytes)>,
+    pub(super) leg: Leg,
+}
+
+/// Completes the head of a message to a node: the party's ids and signature, what the protocol adds, and nothing else
+/// (`safety.md` A91). Signed by the session with that node, if there is one.
 ///
-/// `url` lies under the node's domain; what is signed is its path from the door on, because whatever stands
-/// in front of a node may take a prefix off.
+/// `url` lies under the node's domain.
 pub(super) fn complete<P: Ports>(
     walk: &Walk<'_, P>,
     mut headers: Vec<(&'static str, Bytes)>,
     envelope: &Envelope,
-    operator: &Operator,
+    operator: &Arc<Operator>,
     url: &str,
     body: &[u8],
     deadline: Duration,
@@ -153,49 +226,117 @@ pub(super) fn complete<P: Ports>(
     if !body.is_empty() {
         headers.push(("content-digest", Bytes::from(content_digest(body))));
     }
+    let session = session::with(walk, operator);
+    let parameters = parameters(walk, deadline);
+    let signer = match &session {
+        Some(session) => Signer::Session(session),
+        None => Signer::Key(&walk.node.key),
+    };
+    let signed = with_view(envelope.method.as_str(), url, operator, &headers, |view| {
+        sign_request(view, &parameters, signer)
+    })
+    .map_err(unsignable)?;
+    let signature = add(&mut headers, signed);
+    let leg = Leg {
+        signature,
+        parameters,
+        session,
+    };
+    Ok(PeerHead { headers, leg })
+}
+
+/// Forgets the session of a message that the other node did not take for its sake, and signs the message by this
+/// node's key. The nonce stays: whatever the first one came to, both together are taken once.
+pub(super) fn sign_again<P: Ports>(
+    walk: &Walk<'_, P>,
+    outgoing: &mut Outgoing,
+    leg: &mut Leg,
+    operator: &Operator,
+) -> Result<(), Refusal> {
+    if let Some(session) = leg.session.take() {
+        operator.session.lose(&session);
+        walk.node.metrics.session_lost();
+    }
+    if outgoing.deadline.is_zero() {
+        return Err(Refusal::new(
+            Kind::NoTime,
+            "no time is left for the receiver",
+        ));
+    }
+    let left = outgoing.deadline.as_secs().to_string();
+    let headers = &mut outgoing.headers;
+    headers.retain(|(name, _)| !matches!(*name, "signature-input" | "signature"));
+    if let Some((_, deadline)) = headers.iter_mut().find(|(name, _)| *name == "ocn-deadline") {
+        *deadline = Bytes::from(left);
+    }
+    let method = std::str::from_utf8(&outgoing.method).unwrap_or_default();
+    let signed = with_view(method, &outgoing.url, operator, headers, |view| {
+        sign_request(view, &leg.parameters, &walk.node.key)
+    })
+    .map_err(unsignable)?;
+    leg.signature = add(headers, signed);
+    Ok(())
+}
+
+/// A request to a node as its signature sees it: of the URL the path from the door on, because whatever stands in front
+/// of a node may take a prefix off.
+pub(super) fn with_view<T>(
+    method: &str,
+    url: &str,
+    operator: &Operator,
+    headers: &[(&'static str, Bytes)],
+    look: impl FnOnce(&RequestView<'_>) -> T,
+) -> T {
     let own = url
         .strip_prefix(operator.base().unwrap_or_default())
         .unwrap_or(url);
     let (path, query) = own.split_once('?').unwrap_or((own, ""));
     let views: Vec<(&str, &[u8])> = headers.iter().map(|(n, v)| (*n, &v[..])).collect();
-    let view = RequestView {
-        method: envelope.method.as_str(),
+    look(&RequestView {
+        method,
         path: path.as_bytes(),
         query: query.as_bytes(),
         headers: &views,
-    };
-    let signed =
-        sign_request(&view, &parameters(walk, deadline), &walk.node.key).map_err(|error| {
-            Refusal::new(
-                Kind::BadParameter,
-                format!("the message cannot be signed for another node: {error}"),
-            )
-        })?;
-    headers.push(("signature-input", Bytes::from(signed.input)));
-    headers.push(("signature", Bytes::from(signed.signature.clone())));
-    Ok(PeerHead {
-        headers,
-        signature: signed.signature,
     })
 }
 
-/// Makes an answer one for a node: whose it is, what became of the message, digest and signature
-/// (`ocn-relay.md` 3, 4). `delivery` is given where this node made the answer itself.
-pub(super) fn sign_reply<P: Ports>(
-    walk: &Walk<'_, P>,
-    reply: &mut Reply,
-    delivery: Option<Delivery>,
-) {
+/// Adds the two headers of a signature; gives back the second.
+pub(super) fn add(headers: &mut Vec<(&'static str, Bytes)>, signed: Signed) -> String {
+    headers.push(("signature-input", Bytes::from(signed.input)));
+    headers.push(("signature", Bytes::from(signed.signature.clone())));
+    signed.signature
+}
+
+fn unsignable(error: WireError) -> Refusal {
+    Refusal::new(
+        Kind::BadParameter,
+        format!("the message cannot be signed for another node: {error}"),
+    )
+}
+
+/// Whose answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Receiver,
+    Node,
+}
+
+impl Origin {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Receiver => "receiver",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// Makes an answer one for a node: whose it is, digest and signature (`ocn-relay.md` 3, 4).
+pub(super) fn sign_reply<P: Ports>(walk: &Walk<'_, P>, reply: &mut Reply, origin: Origin) {
     let Some(peer) = &walk.requester.peer else {
         return;
     };
-    let origin = if delivery.is_some() {
-        "node"
-    } else {
-        "receiver"
-    };
     let headers = &mut reply.headers;
-    headers.push(("ocn-origin", Bytes::from_static(origin.as_bytes())));
+    headers.push(("ocn-origin", Bytes::from_static(origin.as_str().as_bytes())));
     if !reply.body.is_empty() {
         headers.push(("content-digest", Bytes::from(content_digest(&reply.body))));
     }
@@ -209,10 +350,13 @@ pub(super) fn sign_reply<P: Ports>(
         headers: &views,
         request_signature: request,
     };
+    let signer = match &peer.session {
+        Some(session) => Signer::Session(session),
+        None => Signer::Key(&walk.node.key),
+    };
     // An answer that cannot be signed goes out as it is: the other node then says so.
-    if let Ok(signed) = sign_response(&view, &parameters(walk, Duration::ZERO), &walk.node.key) {
-        headers.push(("signature-input", Bytes::from(signed.input)));
-        headers.push(("signature", Bytes::from(signed.signature)));
+    if let Ok(signed) = sign_response(&view, &parameters(walk, Duration::ZERO), signer) {
+        add(headers, signed);
     }
 }
 
@@ -221,27 +365,18 @@ pub(super) fn sign_reply<P: Ports>(
 pub(super) fn judge<P: Ports>(
     walk: &mut Walk<'_, P>,
     answer: &Answer,
-    request_signature: &str,
+    leg: &Leg,
     operator: &Operator,
 ) -> Result<(), Refusal> {
-    let header = |name: &str| {
-        let mut values = answer.headers.iter().filter(|(known, _)| known == name);
-        let first = values.next().map(|(_, value)| &value[..]);
-        first.filter(|_| values.next().is_none())
-    };
-    let origin = match header("ocn-origin") {
-        Some(b"receiver") => Some("receiver"),
-        Some(b"node") => Some("node"),
-        _ => None,
-    };
-    walk.record.far_origin = origin;
+    let origin = origin(answer);
+    walk.record.far_origin = origin.map(Origin::as_str);
     if answer.status == 404 && origin.is_none() {
         // Only another software at the other end explains that (`ocn-relay.md` 1).
         operator.dialect.forget();
     }
-    if let Err(error) = verify_answer(walk, answer, &header, request_signature, operator) {
+    if let Err(error) = verify_answer(walk, answer, leg, operator) {
         walk.node.metrics.node_answer_refused();
-        if is_unsigned_refusal(answer.status) && origin == Some("node") {
+        if is_unsigned_refusal(answer.status) && origin == Some(Origin::Node) {
             let text = far_text(walk, &answer.body);
             return Err(Refusal::new(
                 Kind::NodeRefused,
@@ -253,10 +388,10 @@ pub(super) fn judge<P: Ports>(
             format!("Unable to verify response signature: {error}"),
         ));
     }
-    if origin == Some("receiver") {
+    if origin == Some(Origin::Receiver) {
         return Ok(());
     }
-    let delivery = match header("ocn-delivery") {
+    let delivery = match header(answer, "ocn-delivery") {
         Some(b"no") => Delivery::No,
         Some(b"yes") => Delivery::Yes,
         // Without a word about it, it may have been.
@@ -279,15 +414,39 @@ fn is_unsigned_refusal(status: u16) -> bool {
     )
 }
 
-fn verify_answer<'a, P: Ports>(
+/// Whether a node says that it has not taken a message because it does not know the session. Like every refusal of
+/// what it does not believe, it is not signed: the message that follows is safe against a lie (see [`sign_again`]).
+pub(super) fn is_session_lost(answer: &Answer) -> bool {
+    answer.status == 401
+        && origin(answer) == Some(Origin::Node)
+        && header(answer, "ocn-delivery") == Some(b"no")
+        && header(answer, SESSION_HEADER) == Some(SESSION_LOST)
+}
+
+/// The value of a header that an answer has exactly once.
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a [u8]> {
+    let mut values = answer.headers.iter().filter(|(known, _)| known == name);
+    let first = values.next().map(|(_, value)| &value[..]);
+    first.filter(|_| values.next().is_none())
+}
+
+fn origin(answer: &Answer) -> Option<Origin> {
+    match header(answer, "ocn-origin") {
+        Some(b"receiver") => Some(Origin::Receiver),
+        Some(b"node") => Some(Origin::Node),
+        _ => None,
+    }
+}
+
+/// Checks an answer by the means by which it was asked for, and by no other.
+fn verify_answer<P: Ports>(
     walk: &Walk<'_, P>,
-    answer: &'a Answer,
-    header: &impl Fn(&str) -> Option<&'a [u8]>,
-    request_signature: &str,
+    answer: &Answer,
+    leg: &Leg,
     operator: &Operator,
 ) -> Result<(), WireError> {
-    let input = header("signature-input").ok_or(WireError::Missing("signature-input"))?;
-    let signature = header("signature").ok_or(WireError::Missing("signature"))?;
+    let input = header(answer, "signature-input").ok_or(WireError::Missing("signature-input"))?;
+    let signature = header(answer, "signature").ok_or(WireError::Missing("signature"))?;
     let views: Vec<(&str, &[u8])> = answer
         .headers
         .iter()
@@ -296,11 +455,29 @@ fn verify_answer<'a, P: Ports>(
     let view = ResponseView {
         status: answer.status,
         headers: &views,
-        request_signature,
+        request_signature: &leg.signature,
     };
-    let (now, limits) = (seconds(walk), limits(walk));
-    verify_response(&view, input, signature, now, &limits, operator.address)?;
-    check_digest(header("content-digest"), &answer.body)
+    let (now, limits, expected) = (seconds(walk), limits(walk), operator.address);
+    match &leg.session {
+        Some(session) => {
+            let held = (&**session, expected);
+            verify_session_response(&view, input, signature, now, &limits, held)
+        }
+        None => verify_response(&view, input, signature, now, &limits, expected),
+    }?;
+    check_digest(header(answer, "content-digest"), &answer.body)
+}
+
+/// Checks the answer to a request for a session, which has no message's meaning.
+pub(super) fn verify_given<P: Ports>(
+    walk: &Walk<'_, P>,
+    answer: &Answer,
+    leg: &Leg,
+    operator: &Operator,
+) -> bool {
+    answer.status == 200
+        && origin(answer) == Some(Origin::Node)
+        && verify_answer(walk, answer, leg, operator).is_ok()
 }
 
 /// What the other node's refusal is to our party (`ocpi-hub.md` 2.9). The verdict is passed on as it is.
@@ -346,7 +523,7 @@ fn clean(text: &str) -> String {
         .collect()
 }
 
-fn seconds<P: Ports>(walk: &Walk<'_, P>) -> i64 {
+pub(super) fn seconds<P: Ports>(walk: &Walk<'_, P>) -> i64 {
     walk.ports.clock().unix_millis().div_euclid(1_000)
 }
 
@@ -358,7 +535,7 @@ fn limits<P: Ports>(walk: &Walk<'_, P>) -> WireLimits {
 }
 
 /// Ours for what is sent now and may take `deadline`: it must hold for a reader whose clock is ahead.
-fn parameters<P: Ports>(walk: &Walk<'_, P>, deadline: Duration) -> Parameters {
+pub(super) fn parameters<P: Ports>(walk: &Walk<'_, P>, deadline: Duration) -> Parameters {
     let mut nonce = [0; 16];
     walk.ports.random().fill(&mut nonce);
     let created = seconds(walk);

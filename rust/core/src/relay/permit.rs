@@ -29,7 +29,7 @@ pub(super) fn permit<P: Ports>(
     target: &Target,
 ) -> Result<Permit, Refusal> {
     walk.enter(Stage::Permit);
-    peer::only_once(walk, sender)?;
+    peer::only_once(walk, sender.once.as_ref())?;
     let endpoint = allowed(walk, &message.envelope, sender.party, target)?;
     let limits = &walk.node.settings.limits;
     let live = target.home.live();

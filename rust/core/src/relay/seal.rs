@@ -21,7 +21,7 @@ use super::error::{Kind, Refusal};
 use super::home::Home;
 use super::link::{Binding, is_id};
 use super::parse::{Door, Envelope, Method};
-use super::peer;
+use super::peer::{self, Leg};
 use super::permit::Permit;
 use super::ports::{Clock as _, Journal as _, Link, Outgoing, Ports};
 use super::record::Stage;
@@ -49,8 +49,8 @@ pub(super) struct Sent {
     pub(super) role: InterfaceRole,
     /// The version in which the requester spoke.
     pub(super) version: Option<Version>,
-    /// The signature of this node, to which the answer of another one is bound.
-    pub(super) node_signature: Option<String>,
+    /// What the answer of another node is bound to.
+    pub(super) leg: Option<Leg>,
     pub(super) signed: bool,
     pub(super) container: Container,
     /// Id of the link reserved for the `Location` of a CDR.
@@ -155,7 +155,7 @@ pub(super) async fn seal<P: Ports>(
         .map(|link| link.id.clone());
     let deadline = deadline(walk, &envelope, target, began)?;
     let has_body = !body.is_empty();
-    let (headers, node_signature) = match &target.home {
+    let (headers, leg) = match &target.home {
         Home::Platform(platform) => {
             let mut headers = vec![("authorization", authorization(platform))];
             headers.extend(head(walk, &mut envelope, sender, signature, has_body));
@@ -165,7 +165,7 @@ pub(super) async fn seal<P: Ports>(
         Home::Node(operator) => {
             let headers = head(walk, &mut envelope, sender, signature, has_body);
             let head = peer::complete(walk, headers, &envelope, operator, &url, &body, deadline)?;
-            (head.headers, Some(head.signature))
+            (head.headers, Some(head.leg))
         }
     };
     let sent = Sent {
@@ -177,7 +177,7 @@ pub(super) async fn seal<P: Ports>(
         signed,
         container,
         location,
-        node_signature,
+        leg,
         _held: message.held,
         _place: permit.place,
     };
@@ -268,7 +268,7 @@ fn authorization(platform: &Platform) -> Bytes {
 }
 
 /// A fresh message id (UUID version 4).
-fn uuid(random: &impl super::ports::Random) -> String {
+pub(super) fn uuid(random: &impl super::ports::Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
     uuid::Builder::from_random_bytes(bytes)

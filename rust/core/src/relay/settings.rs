@@ -89,6 +89,12 @@ pub struct RelaySettings {
     pub node_deadline_ms: u64,
     pub breaker_failures: u32,
     pub breaker_open_s: u64,
+    /// Whether nodes may agree on keys that stand for their signatures.
+    pub session_keys: bool,
+    /// How long such a key serves for messages to this node, at most.
+    pub session_ttl_s: u32,
+    /// How long another node is not asked for one again, whatever it said.
+    pub session_retry_s: u64,
     /// Further header names that may pass to the receiver.
     pub forward_headers: Vec<String>,
 }

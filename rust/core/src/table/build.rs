@@ -277,19 +277,18 @@ impl Local {
     }
 }
 
-/// An operator with the counters of `known`, and with what it was found to speak if it is still reached
-/// under the same domain.
+/// An operator with the counters of `known`, and with what it was found to speak and its session if it is still
+/// reached under the same domain.
 fn operator(address: Address, domain: String, known: Option<&Arc<Operator>>) -> Operator {
     let usable =
         address.as_bytes() != &[0; 20] && !domain.contains('?') && origin_of(&domain).is_some();
+    let same = known.filter(|old| old.domain == domain);
     Operator {
         address,
         base: usable.then(|| domain.trim_end_matches('/').to_owned()),
         live: known.map(|old| Arc::clone(&old.live)).unwrap_or_default(),
-        dialect: known
-            .filter(|old| old.domain == domain)
-            .map(|old| Arc::clone(&old.dialect))
-            .unwrap_or_default(),
+        dialect: same.map(|old| Arc::clone(&old.dialect)).unwrap_or_default(),
+        session: same.map(|old| Arc::clone(&old.session)).unwrap_or_default(),
         domain,
     }
 }

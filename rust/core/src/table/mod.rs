@@ -14,6 +14,7 @@
 //! | `platform` | [`Platform`]: one connection, its parties, endpoints and tokens |
 //! | `live` | [`Live`]: what is counted per platform or node and survives its snapshots |
 //! | `dialect` | [`Dialect`]: what a node was found to speak |
+//! | `session` | [`SessionSlot`]: the session by which a node is sent messages |
 //! | `rules` | [`Rules`]: the receiver's white- and blacklist |
 //! | `origin` | [`origin_of`]: where a URL leads |
 mod build;
@@ -25,6 +26,7 @@ mod live;
 mod origin;
 mod platform;
 mod rules;
+mod session;
 mod slots;
 mod snapshot;
 
@@ -36,4 +38,5 @@ pub use live::{BreakerLimits, InFlight, Live};
 pub use origin::origin_of;
 pub use platform::{Platform, PlatformStatus, Secret, TokenEncoding};
 pub use rules::{RuleRefusal, Rules, RulesMode};
+pub use session::SessionSlot;
 pub use snapshot::{Counts, Operator, RegistryParty, Roles, Table, TokenEntry};

@@ -8,6 +8,7 @@ use super::dialect::Dialect;
 use super::layered::Layered;
 use super::live::Live;
 use super::platform::Platform;
+use super::session::SessionSlot;
 use crate::eth::Address;
 use crate::ocpi::{Module, Party, Role};
 
@@ -93,6 +94,7 @@ pub struct Operator {
     pub(super) base: Option<String>,
     pub live: Arc<Live>,
     pub dialect: Arc<Dialect>,
+    pub session: Arc<SessionSlot>,
 }
 
 impl Operator {

@@ -12,17 +12,15 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) const fn required(name: &'static str) -> Self {
-        Self {
-            name,
-            required: true,
-        }
+        Self::required_if(true, name)
     }
 
     pub(super) const fn optional(name: &'static str) -> Self {
-        Self {
-            name,
-            required: false,
-        }
+        Self::required_if(false, name)
+    }
+
+    pub(super) const fn required_if(required: bool, name: &'static str) -> Self {
+        Self { name, required }
     }
 }
 

@@ -3,6 +3,8 @@
 /// The sentences are our own and repeat nothing of the message (`safety.md` I22): they may be shown to anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
+    #[error("no session key can be agreed on")]
+    Agreement,
     #[error("the signature covers other components than it must")]
     Components,
     #[error("the body does not match its Content-Digest")]
@@ -19,6 +21,8 @@ pub enum WireError {
     Missing(&'static str),
     #[error("{0} is repeated")]
     Repeated(&'static str),
+    #[error("the session is not known, or has ended")]
+    Session,
     #[error("Signature is malformed")]
     Signature,
     #[error("the signature was not made by the key that it names")]
@@ -38,11 +42,13 @@ impl WireError {
             | Self::Repeated(_)
             | Self::Signature
             | Self::Text(_) => true,
-            Self::Components
+            Self::Agreement
+            | Self::Components
             | Self::Digest
             | Self::Expired
             | Self::Future
             | Self::Missing(_)
+            | Self::Session
             | Self::Signer
             | Self::Window => false,
         }

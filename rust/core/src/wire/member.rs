@@ -1,4 +1,4 @@
-//! The header `Signature`: one member, `ocn=:base64(r || s || v):`, in its one spelling.
+//! The header `Signature`: one member, `ocn=:base64:` of r, s and v or of a MAC, in its one spelling.
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -6,15 +6,17 @@ use super::LABEL;
 use super::error::WireError;
 use crate::eth::Signature;
 
-/// 65 bytes make 87 digits and one padding character.
-const DIGITS: usize = 88;
-
 /// The header's value.
 pub(super) fn write(signature: &Signature) -> String {
     let mut bytes = [0; 65];
     bytes[..32].copy_from_slice(&signature.r);
     bytes[32..64].copy_from_slice(&signature.s);
     bytes[64] = signature.v;
+    write_bytes(&bytes)
+}
+
+/// The header's value for bytes of any meaning.
+pub(super) fn write_bytes(bytes: &[u8]) -> String {
     format!("{LABEL}=:{}:", STANDARD.encode(bytes))
 }
 
@@ -23,29 +25,35 @@ pub(super) fn write(signature: &Signature) -> String {
 /// # Errors
 /// [`WireError::Signature`] for anything but exactly one member `ocn` of 65 bytes in canonical base64.
 pub(super) fn read(header: &[u8]) -> Result<Signature, WireError> {
-    let digits = header
-        .strip_prefix(LABEL.as_bytes())
-        .and_then(|rest| rest.strip_prefix(b"=:"))
-        .and_then(|rest| rest.strip_suffix(b":"))
-        .filter(|digits| digits.len() == DIGITS)
-        .ok_or(WireError::Signature)?;
-    let bytes: [u8; 65] = STANDARD
-        .decode(digits)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(WireError::Signature)?;
+    let bytes: [u8; 65] = read_bytes(header)?;
     let (mut r, mut s) = ([0; 32], [0; 32]);
     r.copy_from_slice(&bytes[..32]);
     s.copy_from_slice(&bytes[32..64]);
     Ok(Signature { r, s, v: bytes[64] })
 }
 
-/// The member's own value, `:base64:`, of a header that [`read`] takes.
+/// Reads the header's value.
+///
+/// # Errors
+/// [`WireError::Signature`] for anything but exactly one member `ocn` of `N` bytes in canonical base64.
+pub(super) fn read_bytes<const N: usize>(header: &[u8]) -> Result<[u8; N], WireError> {
+    header
+        .strip_prefix(LABEL.as_bytes())
+        .and_then(|rest| rest.strip_prefix(b"=:"))
+        .and_then(|rest| rest.strip_suffix(b":"))
+        .filter(|digits| digits.len() == N.div_ceil(3) * 4)
+        .and_then(|digits| STANDARD.decode(digits).ok()?.try_into().ok())
+        .ok_or(WireError::Signature)
+}
+
+/// The member's own value, `:base64:`, of a header with a signature or a MAC.
 ///
 /// # Errors
 /// [`WireError::Signature`] as [`read`].
 pub(super) fn value(header: &str) -> Result<&str, WireError> {
-    read(header.as_bytes())?;
+    read(header.as_bytes())
+        .map(drop)
+        .or_else(|_| read_bytes::<32>(header.as_bytes()).map(drop))?;
     Ok(&header[LABEL.len() + 1..])
 }
 

@@ -9,6 +9,7 @@
 //! | `parameters` | `created`, `expires`, `nonce`, `keyid`, `alg`, `tag`: written, read strictly, judged by the clock |
 //! | `base` | the signature base, and the common steps of signing and verifying |
 //! | `member` | the one member of the header `Signature` |
+//! | `session` | keys that two nodes agree on: HMAC-SHA-256 in the place of signatures |
 //! | [`request`](sign_request), [`response`](sign_response) | the two kinds of message |
 //! | `digest` | `Content-Digest` |
 //! | `replays` | the bounded memory of nonces |
@@ -21,14 +22,18 @@ mod parameters;
 mod replays;
 mod request;
 mod response;
+mod session;
 
-pub use base::{Signed, Verified};
+pub use base::{Signed, Signer, Verified};
 pub use digest::{check_digest, content_digest};
 pub use error::WireError;
 pub use parameters::{Parameters, WireLimits};
 pub use replays::Replays;
-pub use request::{RequestView, sign_request, verify_request};
-pub use response::{ResponseView, sign_response, verify_response};
+pub use request::{
+    RequestView, sign_asking, sign_request, verify_asking, verify_message, verify_request,
+};
+pub use response::{ResponseView, sign_response, verify_response, verify_session_response};
+pub use session::{Offer, PUBLIC_BYTES, Session, SessionKeys, Terms};
 
 /// Name and version of the protocol: the signatures' `tag`, and what `node-info` announces.
 pub const PROTOCOL: &str = "ocn-relay/3";

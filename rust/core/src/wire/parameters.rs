@@ -8,6 +8,9 @@ use crate::eth::Address;
 /// The name of the algorithm: EIP-191 over the base, keccak-256, recoverable ECDSA on secp256k1.
 const ALGORITHM: &str = "secp256k1-keccak256";
 
+/// The name of the algorithm of sessions, as RFC 9421 registers it.
+const SESSION_ALGORITHM: &str = "hmac-sha256";
+
 /// Most digits of an integer in a structured field (RFC 8941, 3.3.1).
 const INTEGER_DIGITS: usize = 15;
 
@@ -20,8 +23,26 @@ pub struct Parameters {
     pub expires: i64,
     /// Unpredictable; written as 32 lower-case hex digits.
     pub nonce: [u8; 16],
-    /// Whose key signed.
+    /// Whose key signed, or who is at the other end of the session that did.
     pub keyid: Address,
+}
+
+/// The parameters as a message states them: whose session it is has yet to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stated<'a> {
+    created: i64,
+    expires: i64,
+    nonce: [u8; 16],
+    pub(super) key: KeyId<'a>,
+}
+
+/// What `keyid` names, as `alg` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyId<'a> {
+    /// `secp256k1-keccak256`: the address of an operator.
+    Operator(Address),
+    /// `hmac-sha256`: the name of a session.
+    Session(&'a str),
 }
 
 /// How far the clocks of two nodes may be apart, and how long a signature may live. Seconds.
@@ -45,30 +66,64 @@ impl Default for WireLimits {
 impl fmt::Display for Parameters {
     /// With the `;` in front of each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            ";created={};expires={};nonce=\"{:032x}\";keyid=\"{}\";alg=\"{ALGORITHM}\";tag=\"{PROTOCOL}\"",
-            self.created,
-            self.expires,
-            u128::from_be_bytes(self.nonce),
-            self.keyid
-        )
+        self.write(f, self.keyid, ALGORITHM)
     }
 }
 
-impl Parameters {
+/// Parameters of which a session is to be the key.
+pub(super) struct OfSession<'a>(&'a Parameters, &'a str);
+
+impl fmt::Display for OfSession<'_> {
+    /// With the `;` in front of each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, self.1, SESSION_ALGORITHM)
+    }
+}
+
+impl<'a> Stated<'a> {
     /// Reads what follows the component list. Each of the six exactly once, in any order, nothing else, in the
     /// canonical spelling of RFC 8941: so the text is what its writer signed.
     ///
     /// # Errors
     /// [`WireError::Input`].
-    pub(super) fn read(text: &str) -> Result<Self, WireError> {
+    pub(super) fn read(text: &'a str) -> Result<Self, WireError> {
         let mut found = Found::default();
         let mut rest = text;
         while !rest.is_empty() {
             rest = found.take(rest).ok_or(WireError::Input)?;
         }
         found.complete().ok_or(WireError::Input)
+    }
+
+    /// The parameters, once it is known who `keyid` is.
+    pub(super) fn parameters(&self, keyid: Address) -> Parameters {
+        Parameters {
+            created: self.created,
+            expires: self.expires,
+            nonce: self.nonce,
+            keyid,
+        }
+    }
+}
+
+impl Parameters {
+    pub(super) fn of_session<'a>(&'a self, id: &'a str) -> OfSession<'a> {
+        OfSession(self, id)
+    }
+
+    fn write(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        keyid: impl fmt::Display,
+        algorithm: &str,
+    ) -> fmt::Result {
+        write!(
+            f,
+            ";created={};expires={};nonce=\"{:032x}\";keyid=\"{keyid}\";alg=\"{algorithm}\";tag=\"{PROTOCOL}\"",
+            self.created,
+            self.expires,
+            u128::from_be_bytes(self.nonce),
+        )
     }
 
     /// Judges the times at `now`, in Unix seconds.
@@ -115,13 +170,19 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn complete(self) -> Option<Parameters> {
-        (self.alg? == ALGORITHM && self.tag? == PROTOCOL).then_some(())?;
-        Some(Parameters {
+    fn complete(self) -> Option<Stated<'a>> {
+        (self.tag? == PROTOCOL).then_some(())?;
+        let keyid = self.keyid?;
+        let key = match self.alg? {
+            ALGORITHM => KeyId::Operator(Address::from_checksummed(keyid).ok()?),
+            SESSION_ALGORITHM => KeyId::Session(keyid),
+            _ => return None,
+        };
+        Some(Stated {
             created: self.created?,
             expires: self.expires?,
             nonce: nonce(self.nonce?)?,
-            keyid: Address::from_checksummed(self.keyid?).ok()?,
+            key,
         })
     }
 }
@@ -171,6 +232,15 @@ mod tests {
         }
     }
 
+    /// What is read of parameters that name an operator.
+    fn read(text: &str) -> Result<Parameters, WireError> {
+        let stated = Stated::read(text)?;
+        match stated.key {
+            KeyId::Operator(keyid) => Ok(stated.parameters(keyid)),
+            KeyId::Session(_) => Err(WireError::Input),
+        }
+    }
+
     #[test]
     fn what_is_written_is_read_in_any_order() {
         let text = parameters().to_string();
@@ -180,13 +250,10 @@ mod tests {
              ;keyid=\"0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F\";alg=\"secp256k1-keccak256\"\
              ;tag=\"ocn-relay/3\""
         );
-        assert_eq!(Parameters::read(&text), Ok(parameters()));
+        assert_eq!(read(&text), Ok(parameters()));
         let mut parts: Vec<&str> = text.split(';').skip(1).collect();
         parts.reverse();
-        assert_eq!(
-            Parameters::read(&format!(";{}", parts.join(";"))),
-            Ok(parameters())
-        );
+        assert_eq!(read(&format!(";{}", parts.join(";"))), Ok(parameters()));
     }
 
     #[test]
@@ -231,9 +298,31 @@ mod tests {
         for (from, to) in edits {
             let edited = text.replacen(from, to, 1);
             assert_ne!(edited, text);
-            assert_eq!(Parameters::read(&edited), Err(WireError::Input), "{edited}");
+            assert_eq!(read(&edited), Err(WireError::Input), "{edited}");
         }
-        assert_eq!(Parameters::read(""), Err(WireError::Input));
+        assert_eq!(read(""), Err(WireError::Input));
+    }
+
+    #[test]
+    fn a_session_stands_in_the_place_of_the_key() {
+        let text = parameters().of_session("AZaz09-_").to_string();
+        assert_eq!(
+            text,
+            ";created=1718000000;expires=1718000030;nonce=\"007369787465656e20627974657321ff\"\
+             ;keyid=\"AZaz09-_\";alg=\"hmac-sha256\";tag=\"ocn-relay/3\""
+        );
+        let stated = Stated::read(&text).unwrap();
+        assert_eq!(stated.key, KeyId::Session("AZaz09-_"));
+        assert_eq!(stated.parameters(parameters().keyid), parameters());
+        // The name of an operator under the other algorithm is the name of a session, and the reverse is none.
+        let operator = parameters().to_string();
+        let renamed = operator.replace("secp256k1-keccak256", "hmac-sha256");
+        assert!(matches!(
+            Stated::read(&renamed).unwrap().key,
+            KeyId::Session(_)
+        ));
+        let renamed = text.replace("hmac-sha256", "secp256k1-keccak256");
+        assert_eq!(Stated::read(&renamed), Err(WireError::Input));
     }
 
     #[test]
@@ -241,7 +330,7 @@ mod tests {
         let text = parameters().to_string();
         let keyid = parameters().keyid.to_string();
         let lower = text.replace(&keyid, &keyid.to_lowercase());
-        assert_eq!(Parameters::read(&lower), Ok(parameters()));
+        assert_eq!(read(&lower), Ok(parameters()));
     }
 
     #[test]

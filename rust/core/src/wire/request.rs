@@ -1,9 +1,12 @@
 //! Requests between nodes.
-use super::base::{self, Signed, Verified};
+use sha2::{Digest as _, Sha256};
+
+use super::base::{self, Claim, Signed, Signer, Verified};
 use super::components::{Covered, Field};
 use super::error::WireError;
 use super::parameters::{Parameters, WireLimits};
-use crate::eth::SigningKey;
+use super::session::{Direction, Session};
+use crate::eth::{Address, SigningKey};
 
 /// A request as a signature sees it. All headers may be given; only those of the protocol are covered.
 #[derive(Debug, Clone, Copy)]
@@ -18,33 +21,56 @@ pub struct RequestView<'a> {
 }
 
 /// In the order of the protocol, after `@method`, `@path` and `@query`.
-static FIELDS: [Field; 12] = [
-    Field::required("ocn-to-node"),
-    Field::required("x-request-id"),
-    Field::required("x-correlation-id"),
-    Field::required("ocpi-from-country-code"),
-    Field::required("ocpi-from-party-id"),
-    Field::required("ocpi-to-country-code"),
-    Field::required("ocpi-to-party-id"),
-    Field::optional("ocn-ocpi-version"),
-    Field::required("ocn-deadline"),
-    Field::optional("ocn-signature"),
-    Field::optional("content-type"),
-    Field::optional("content-digest"),
-];
+static FIELDS: [Field; 12] = fields(true);
+
+/// The same of a request for a session, which is nobody's message and has a body.
+static FIELDS_OF_ASKING: [Field; 12] = fields(false);
+
+const fn fields(message: bool) -> [Field; 12] {
+    [
+        Field::required("ocn-to-node"),
+        Field::required("x-request-id"),
+        Field::required_if(message, "x-correlation-id"),
+        Field::required_if(message, "ocpi-from-country-code"),
+        Field::required_if(message, "ocpi-from-party-id"),
+        Field::required_if(message, "ocpi-to-country-code"),
+        Field::required_if(message, "ocpi-to-party-id"),
+        Field::optional("ocn-ocpi-version"),
+        Field::required("ocn-deadline"),
+        Field::optional("ocn-signature"),
+        Field::optional("content-type"),
+        Field::required_if(!message, "content-digest"),
+    ]
+}
 
 /// Signs a request that is otherwise complete. A body is covered by its `content-digest`, which the caller adds.
 ///
 /// # Errors
 /// [`WireError::Missing`], [`WireError::Repeated`], [`WireError::Text`] if the message cannot be signed;
-/// [`WireError::Signer`] if `parameters` name another key than `key`.
-pub fn sign_request(
+/// [`WireError::Signer`] if `parameters` name another key than `signer`.
+pub fn sign_request<'a>(
+    view: &RequestView<'_>,
+    parameters: &Parameters,
+    signer: impl Into<Signer<'a>>,
+) -> Result<Signed, WireError> {
+    let target = Target::of(view);
+    let covered = covered(view, &target, &FIELDS)?;
+    base::sign(&covered, parameters, signer.into(), Direction::Request).map(|(signed, _)| signed)
+}
+
+/// Signs a request for a session; also gives the SHA-256 of the signature base, of which the keys are made.
+///
+/// # Errors
+/// As [`sign_request`].
+pub fn sign_asking(
     view: &RequestView<'_>,
     parameters: &Parameters,
     key: &SigningKey,
-) -> Result<Signed, WireError> {
+) -> Result<(Signed, [u8; 32]), WireError> {
     let target = Target::of(view);
-    base::sign(&covered(view, &target)?, parameters, key)
+    let covered = covered(view, &target, &FIELDS_OF_ASKING)?;
+    base::sign(&covered, parameters, key.into(), Direction::Request)
+        .map(|(signed, base)| (signed, Sha256::digest(base).into()))
 }
 
 /// Verifies a request: form, exact component list, times, then one recovery. Whether `keyid` may speak for the
@@ -63,8 +89,51 @@ pub fn verify_request(
     now: i64,
     limits: &WireLimits,
 ) -> Result<Verified, WireError> {
+    verify_message(view, input, signature, now, limits, |_| None).map(|(verified, _)| verified)
+}
+
+/// The same, also of a request that names a session; `sessions` gives that and the operator at its other end. Gives
+/// back the session by which the request was believed.
+///
+/// # Errors
+/// [`WireError`] says why it is refused; [`WireError::Session`] if `sessions` gives none.
+pub fn verify_message(
+    view: &RequestView<'_>,
+    input: &[u8],
+    signature: &[u8],
+    now: i64,
+    limits: &WireLimits,
+    sessions: impl FnOnce(&str) -> Option<(Session, Address)>,
+) -> Result<(Verified, Option<Session>), WireError> {
     let target = Target::of(view);
-    base::verify(&covered(view, &target)?, input, signature, now, limits)
+    let covered = covered(view, &target, &FIELDS)?;
+    let claim = Claim::read(&covered, input)?;
+    let Some(id) = claim.session() else {
+        let (verified, _) = claim.check_key(signature, now, limits)?;
+        return Ok((verified, None));
+    };
+    let (session, holder) = sessions(id).ok_or(WireError::Session)?;
+    let held = (&session, holder);
+    let verified = claim.check_session(signature, now, limits, held, Direction::Request)?;
+    Ok((verified, Some(session)))
+}
+
+/// Verifies a request for a session, as [`verify_request`] does a message; also gives the SHA-256 of the signature
+/// base. One session is never asked for by means of another.
+///
+/// # Errors
+/// [`WireError`] says why it is refused.
+pub fn verify_asking(
+    view: &RequestView<'_>,
+    input: &[u8],
+    signature: &[u8],
+    now: i64,
+    limits: &WireLimits,
+) -> Result<(Verified, [u8; 32]), WireError> {
+    let target = Target::of(view);
+    let covered = covered(view, &target, &FIELDS_OF_ASKING)?;
+    let (verified, base) = Claim::read(&covered, input)?.check_key(signature, now, limits)?;
+    Ok((verified, Sha256::digest(base).into()))
 }
 
 /// The two parts of a target, as they are signed.
@@ -86,11 +155,15 @@ impl<'a> Target<'a> {
     }
 }
 
-fn covered<'a>(view: &RequestView<'a>, target: &'a Target<'_>) -> Result<Covered<'a>, WireError> {
+fn covered<'a>(
+    view: &RequestView<'a>,
+    target: &'a Target<'_>,
+    fields: &'static [Field; 12],
+) -> Result<Covered<'a>, WireError> {
     let mut covered = Covered::new();
     covered.add("@method", view.method.as_bytes())?;
     covered.add("@path", target.path)?;
     covered.add("@query", &target.query)?;
-    covered.add_headers(&FIELDS, view.headers)?;
+    covered.add_headers(fields, view.headers)?;
     Ok(covered)
 }

@@ -1,10 +1,11 @@
 //! Answers between nodes: each belongs to one request, whose signature it covers.
-use super::base::{self, Signed, Verified};
+use super::base::{self, Claim, Signed, Signer, Verified};
 use super::components::{Covered, Field};
 use super::error::WireError;
 use super::member;
 use super::parameters::{Parameters, WireLimits};
-use crate::eth::{Address, SigningKey};
+use super::session::{Direction, Session};
+use crate::eth::Address;
 
 /// An answer as a signature sees it. All headers may be given; only those of the protocol are covered.
 #[derive(Debug, Clone, Copy)]
@@ -35,13 +36,14 @@ const OF_REQUEST: &str = ";req;key=\"ocn\"";
 ///
 /// # Errors
 /// As [`super::sign_request`]; [`WireError::Signature`] if the request's signature is none.
-pub fn sign_response(
+pub fn sign_response<'a>(
     view: &ResponseView<'_>,
     parameters: &Parameters,
-    key: &SigningKey,
+    signer: impl Into<Signer<'a>>,
 ) -> Result<Signed, WireError> {
     let status = view.status.to_string();
-    base::sign(&covered(view, &status)?, parameters, key)
+    let covered = covered(view, &status)?;
+    base::sign(&covered, parameters, signer.into(), Direction::Answer).map(|(signed, _)| signed)
 }
 
 /// Verifies an answer to the request whose signature `view` holds: form, exact component list, times, then one
@@ -62,12 +64,31 @@ pub fn verify_response(
     expected: Address,
 ) -> Result<Verified, WireError> {
     let status = view.status.to_string();
-    let verified = base::verify(&covered(view, &status)?, input, signature, now, limits)?;
+    let covered = covered(view, &status)?;
+    let (verified, _) = Claim::read(&covered, input)?.check_key(signature, now, limits)?;
     if verified.parameters.keyid == expected {
         Ok(verified)
     } else {
         Err(WireError::Signer)
     }
+}
+
+/// The same of an answer to a request that was made by a session: only that session answers it.
+///
+/// # Errors
+/// [`WireError`] says why it is refused.
+pub fn verify_session_response(
+    view: &ResponseView<'_>,
+    input: &[u8],
+    signature: &[u8],
+    now: i64,
+    limits: &WireLimits,
+    (session, expected): (&Session, Address),
+) -> Result<Verified, WireError> {
+    let status = view.status.to_string();
+    let covered = covered(view, &status)?;
+    let held = (session, expected);
+    Claim::read(&covered, input)?.check_session(signature, now, limits, held, Direction::Answer)
 }
 
 fn covered<'a>(view: &ResponseView<'a>, status: &'a str) -> Result<Covered<'a>, WireError> {

@@ -4,6 +4,7 @@
 mod across;
 mod nodes;
 mod properties;
+mod sessions;
 mod story;
 mod trust;
 mod world;

@@ -508,22 +508,25 @@ fn unsigned_command() -> Request {
 
 /// An answer with other headers, signed as B would; its body is signed by the CPO again.
 fn resign_as_b(request: &Outgoing, answer: &mut Answer, more: &[(&str, &str)]) {
-    use ocn_core::wire::{Parameters, ResponseView, content_digest, sign_response};
     answer.body = signed_answer(cpo_key(), more, &plain_body()).body;
-    let dropped = [
-        "link",
-        "location",
-        "content-digest",
-        "signature",
-        "signature-input",
-    ];
+    answer
+        .headers
+        .retain(|(name, _)| !matches!(name.as_str(), "link" | "location"));
+    for (name, value) in more {
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        answer.headers.push(((*name).to_owned(), value));
+    }
+    sign_as_b(request, answer);
+}
+
+/// An answer as it is, signed as B would.
+pub(crate) fn sign_as_b(request: &Outgoing, answer: &mut Answer) {
+    use ocn_core::wire::{Parameters, ResponseView, content_digest, sign_response};
+    let dropped = ["content-digest", "signature", "signature-input"];
     answer
         .headers
         .retain(|(name, _)| !dropped.contains(&name.as_str()));
     let owned = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    for (name, value) in more {
-        answer.headers.push(((*name).to_owned(), owned(value)));
-    }
     answer.headers.push((
         "content-digest".into(),
         owned(&content_digest(&answer.body)),

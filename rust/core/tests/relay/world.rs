@@ -196,6 +196,7 @@ pub(crate) fn settings() -> Value {
         "signatures": {"required": true, "policy": "strict", "text_bytes": 98_304,
             "notary_bytes": 1_048_576, "fields": 20_000, "rewrites": 16, "rewrite_paths": 16},
         "relay": {"connect_ms": 5_000, "deadline_ms": 12_000, "node_deadline_ms": 15_000, "breaker_failures": 10, "breaker_open_s": 10,
+            "session_keys": true, "session_ttl_s": 3_600, "session_retry_s": 60,
             "forward_headers": ["X-Vendor"]},
         "links": {"page_ttl_s": 86_400, "command_ttl_s": 86_400, "reserve_margin_days": 7,
             "location_days": 3650},
