@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use ocn_core::eth::{Address, SigningKey, recover_personal};
 use ocn_core::wire::{
-    Parameters, RequestView, ResponseView, Signed, Verified, WireError, WireLimits, content_digest,
-    sign_request, sign_response, verify_request, verify_response,
+    Parameters, RequestView, ResponseView, Session, SessionKeys, Signed, Signer, Verified,
+    WireError, WireLimits, content_digest, sign_request, sign_response, verify_message,
+    verify_request, verify_response, verify_session_response,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -93,6 +94,33 @@ impl Request {
             let (input, signature) = (signed.input.as_bytes(), signed.signature.as_bytes());
             verify_request(view, input, signature, NOW, &LIMITS)
         })
+    }
+}
+
+impl Request {
+    fn sign_by(&self, session: &Session) -> Signed {
+        self.view(|view| sign_request(view, &parameters(1), Signer::Session(session)))
+            .unwrap()
+    }
+
+    fn verify_by(&self, signed: &Signed, session: Session) -> Result<Verified, WireError> {
+        let (input, signature) = (signed.input.as_bytes(), signed.signature.as_bytes());
+        let find = |id: &str| (id == session.id()).then_some((session, key(1).address()));
+        self.view(|view| verify_message(view, input, signature, NOW, &LIMITS, find))
+            .map(|(verified, _)| verified)
+    }
+}
+
+impl Response {
+    fn sign_by(&self, session: &Session) -> Signed {
+        self.view(|view| sign_response(view, &parameters(2), Signer::Session(session)))
+            .unwrap()
+    }
+
+    fn verify_by(&self, signed: &Signed, session: &Session) -> Result<Verified, WireError> {
+        let (input, signature) = (signed.input.as_bytes(), signed.signature.as_bytes());
+        let held = (session, key(2).address());
+        self.view(|view| verify_session_response(view, input, signature, NOW, &LIMITS, held))
     }
 }
 
@@ -213,6 +241,20 @@ fn altered_headers(headers: &Headers, list: &[(bool, &str)]) -> Vec<Headers> {
         }
     }
     all
+}
+
+/// The same with another bit of the signature.
+fn flipped(signed: &Signed, bit: usize) -> Signed {
+    let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = signed.signature.clone().into_bytes();
+    // Behind `ocn=:`; six bits a digit.
+    let digit = &mut text[5 + bit / 6];
+    let value = digits.find(char::from(*digit)).unwrap() ^ (1 << (5 - bit % 6));
+    *digit = digits.as_bytes()[value];
+    Signed {
+        input: signed.input.clone(),
+        signature: String::from_utf8(text).unwrap(),
+    }
 }
 
 /// The identifiers between the brackets of a `Signature-Input`.
@@ -355,15 +397,50 @@ proptest! {
     #[test]
     fn test_a151_another_bit_of_the_signature_is_refused(request in requests(), bit in 0..520usize) {
         let signed = request.sign();
-        let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = signed.signature.clone().into_bytes();
-        // Behind `ocn=:`; six bits a digit.
-        let digit = &mut text[5 + bit / 6];
-        let value = digits.find(char::from(*digit)).unwrap() ^ (1 << (5 - bit % 6));
-        *digit = digits.as_bytes()[value];
-        let other = Signed { signature: String::from_utf8(text).unwrap(), ..signed };
-        let refused = request.verify(&other);
+        let refused = request.verify(&flipped(&signed, bit));
         prop_assert!(matches!(refused, Err(WireError::Signature | WireError::Signer)), "{:?}", refused);
+    }
+
+    #[test]
+    fn test_a151_under_a_session_no_more_is_believed(
+        request in requests(), response in responses(), bit in 0..256usize,
+    ) {
+        let name = "A-session_1";
+        let signed = request.sign_by(&session(name));
+        let verified = request.verify_by(&signed, session(name));
+        prop_assert_eq!(verified.map(|it| it.parameters), Ok(parameters(1)));
+        prop_assert_eq!(request.verify(&signed), Err(WireError::Session));
+        prop_assert_eq!(request.verify_by(&signed, session("another")), Err(WireError::Session));
+        for headers in altered_headers(&request.headers, &REQUEST) {
+            let altered = Request { headers, ..request.clone() };
+            prop_assert!(altered.verify_by(&signed, session(name)).is_err());
+        }
+        for other in other_lists(&signed).iter().chain(&respellings(&signed)) {
+            prop_assert!(request.verify_by(other, session(name)).is_err());
+        }
+        let mut bent = request.clone();
+        bent.path.push('x');
+        prop_assert_eq!(bent.verify_by(&signed, session(name)), Err(WireError::Signer));
+        // A signature is none of a session's, and the reverse.
+        let by_key = request.sign();
+        for (input, signature) in [(&by_key, &signed), (&signed, &by_key)] {
+            let mixed = Signed { input: input.input.clone(), signature: signature.signature.clone() };
+            prop_assert_eq!(request.verify_by(&mixed, session(name)), Err(WireError::Signature));
+        }
+
+        let answered = response.sign_by(&session(name));
+        let verified = response.verify_by(&answered, &session(name));
+        prop_assert_eq!(verified.map(|it| it.parameters), Ok(parameters(2)));
+        prop_assert!(response.verify(&answered).is_err());
+        prop_assert!(response.verify_by(&response.sign(), &session(name)).is_err());
+        prop_assert_eq!(response.verify_by(&answered, &session("another")), Err(WireError::Session));
+        for headers in altered_headers(&response.headers, &RESPONSE) {
+            let altered = Response { headers, ..response.clone() };
+            prop_assert!(altered.verify_by(&answered, &session(name)).is_err());
+        }
+        let other = Response { request_signature: signed.signature.clone(), ..response.clone() };
+        prop_assert_eq!(other.verify_by(&answered, &session(name)), Err(WireError::Signer));
+        prop_assert!(response.verify_by(&flipped(&answered, bit), &session(name)).is_err());
     }
 
     #[test]
@@ -405,12 +482,10 @@ fn example() -> Request {
     }
 }
 
-#[test]
-fn the_base_is_what_the_key_signed() {
-    let request = example();
-    let signed = request.sign();
+/// The signature base of [`example`], written by hand.
+fn base_of_example(signed: &Signed) -> String {
     let parameters = signed.input.strip_prefix("ocn=").unwrap();
-    let base = format!(
+    format!(
         "\"@method\": GET\n\
          \"@path\": /ocn/relay/sender/locations/LOC%2F1\n\
          \"@query\": ?limit=10\n\
@@ -424,27 +499,79 @@ fn the_base_is_what_the_key_signed() {
          \"ocn-deadline\": 15\n\
          \"@signature-params\": {parameters}",
         key(2).address()
-    );
-    assert_eq!(signer_of(&base, &signed), key(1).address());
-    let response = Response {
+    )
+}
+
+/// An answer to [`example`].
+fn answer_to(signed: &Signed) -> Response {
+    Response {
         status: 200,
         headers: vec![
             ("x-request-id".into(), "r".into()),
             ("ocn-origin".into(), "receiver".into()),
         ],
         request_signature: signed.signature.clone(),
-    };
-    let answered = response.sign();
+    }
+}
+
+/// The signature base of that answer, written by hand.
+fn base_of_answer(signed: &Signed, answered: &Signed) -> String {
     let member = &signed.signature["ocn=".len()..];
-    let base = format!(
+    format!(
         "\"@status\": 200\n\
          \"x-request-id\": r\n\
          \"ocn-origin\": receiver\n\
          \"signature\";req;key=\"ocn\": {member}\n\
          \"@signature-params\": {}",
         answered.input.strip_prefix("ocn=").unwrap()
+    )
+}
+
+#[test]
+fn the_base_is_what_the_key_signed() {
+    let signed = example().sign();
+    assert_eq!(
+        signer_of(&base_of_example(&signed), &signed),
+        key(1).address()
     );
+    let answered = answer_to(&signed).sign();
+    let base = base_of_answer(&signed, &answered);
     assert_eq!(signer_of(&base, &answered), key(2).address());
+}
+
+/// Keys of 32 bytes 1 for requests and 32 bytes 2 for answers.
+fn session(id: &str) -> Session {
+    let keys = std::array::from_fn(|at| if at < 32 { 1 } else { 2 });
+    Session::new(id, SessionKeys::from_bytes(&keys)).unwrap()
+}
+
+#[test]
+fn the_base_is_what_a_session_authenticates() {
+    let session = session("A-session_1");
+    let signed = example().sign_by(&session);
+    let by_key = example().sign();
+    let renamed = by_key
+        .input
+        .replace(&key(1).address().to_string(), "A-session_1")
+        .replace("secp256k1-keccak256", "hmac-sha256");
+    assert_eq!(signed.input, renamed);
+    assert_eq!(
+        signed.signature,
+        mac(1, &base_of_example(&signed)),
+        "with the key of requests"
+    );
+    let answered = answer_to(&signed).sign_by(&session);
+    let base = base_of_answer(&signed, &answered);
+    assert_eq!(answered.signature, mac(2, &base), "with that of answers");
+}
+
+/// The header `Signature` for a key of 32 such bytes.
+fn mac(byte: u8, base: &str) -> String {
+    use base64::Engine;
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &[byte; 32]);
+    let mac = ring::hmac::sign(&key, base.as_bytes());
+    let digits = base64::engine::general_purpose::STANDARD.encode(mac);
+    format!("ocn=:{digits}:")
 }
 
 fn signer_of(base: &str, signed: &Signed) -> Address {
