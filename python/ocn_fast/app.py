@@ -115,6 +115,8 @@ class Application:
                 # What is here now stays: looking through it again and again for cycles was a thirtieth of
                 # what an unsigned message costs. Messages leave none: what is young is not searched often.
                 gc.freeze()
+                # Texts and copies of a whole table, needed once.
+                lifecycle.give_back_memory()
                 gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
                 yield
             finally:

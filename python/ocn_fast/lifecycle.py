@@ -39,6 +39,13 @@ def die_with_parent(parent: int) -> None:
         sys.exit(1)
 
 
+def give_back_memory() -> None:
+    """Returns to the system what the C library keeps of it for later; does nothing where it is not glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def watch_drain() -> None:
     """Has `draining` follow the supervisor's signal; called in a worker's main thread."""
     signal.signal(DRAIN_SIGNAL, _start_draining)
