@@ -18,6 +18,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -561,9 +562,15 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
 
 
+@cache
 def entries() -> tuple[Entry, ...]:
     """The table of all settings, in the order of the classes above."""
-    return _ENTRIES
+    return tuple(_all_entries())
+
+
+@cache
+def _by_name() -> dict[str, Entry]:
+    return {entry.name: entry for entry in entries()}
 
 
 def _all_entries() -> Iterator[Entry]:
@@ -582,8 +589,6 @@ def _all_entries() -> Iterator[Entry]:
             )
 
 
-_ENTRIES = tuple(_all_entries())
-_BY_NAME = {entry.name: entry for entry in _ENTRIES}
 _TABLES = tuple(table.name for table in msgspec.structs.fields(Settings))
 
 
@@ -644,14 +649,14 @@ def _setting_of(variable: str) -> str | None:
     table, separator, key = rest.lower().partition("__")
     if separator:
         return f"{table}.{key}"
-    for entry in _ENTRIES:
+    for entry in entries():
         if table == f"{entry.table}_{entry.key}":
             raise ConfigError(f"needs two underscores: {entry.variable}", source=f"environment {variable}")
     return None
 
 
 def _entry(name: str, source: str) -> Entry:
-    entry = _BY_NAME.get(name)
+    entry = _by_name().get(name)
     if entry is None:
         raise ConfigError(f"is not a setting{_nearest(name)}", source=source, key=name)
     return entry
@@ -659,12 +664,12 @@ def _entry(name: str, source: str) -> Entry:
 
 def _nearest(name: str) -> str:
     """`; did you mean …?`, if something known is near: by the whole name, or by the key in another table."""
-    known = [*_BY_NAME, *_TABLES]
+    known = [*_by_name(), *_TABLES]
     found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not found:
         key = name.rpartition(".")[2]
-        same = difflib.get_close_matches(key, [entry.key for entry in _ENTRIES], n=1, cutoff=0.75)
-        found = [entry.name for entry in _ENTRIES if entry.key in same][:1]
+        same = difflib.get_close_matches(key, [entry.key for entry in entries()], n=1, cutoff=0.75)
+        found = [entry.name for entry in entries() if entry.key in same][:1]
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -213,3 +214,22 @@ def test_deep_json_is_refused_not_followed() -> None:
 def test_any_bytes_are_a_refusal(data: bytes) -> None:
     assert refusal(data)
     assert refusal(snapshots.HEAD + data)
+
+
+def test_what_is_signed_is_canonical_json_whatever_it_holds() -> None:
+    characters = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    party = snapshots.Party(characters, "", "0x", characters, ("B", "a"), ("\U0001f697", "\uffff"))
+    for block in (0, 1, snapshots.SAFE_INTEGER):
+        held = snapshots.Snapshot(
+            characters,
+            block,
+            None,
+            block,
+            "0x",
+            "",
+            (),
+            (party,),
+            (snapshots.Service("0x", "n", "u", ("é",)),),
+        )
+        other = rfc8785.dumps(snapshots.to_builtins(held))
+        assert snapshots.canonical(held) == snapshots.HEAD + other
