@@ -506,6 +506,10 @@ impl Place {
 /// Refuses paths that two readers could resolve differently (`safety.md` A15, A16).
 fn check_path(path: &[u8]) -> Result<(), Refusal> {
     check_percent(path)?;
+    if path.contains(&b'?') {
+        // No server gives one: what comes after it would be the query of whoever reads the URL next.
+        return Err(malformed("the path contains a question mark"));
+    }
     for segment in path.split(|byte| *byte == b'/') {
         let decoded = decode(segment);
         let climbs = decoded
@@ -661,6 +665,8 @@ mod tests {
             "/a/..;x/b",
             "/a\\b",
             "/a/%5c..",
+            "/a/..?",
+            "/a?b",
         ] {
             assert!(check_path(path.as_bytes()).is_err(), "{path}");
         }
