@@ -53,9 +53,6 @@ _HEAD_ROOM = 64 * 1024
 """What the parser may buffer beyond `http.header_bytes`, so that the node itself refuses a longer head."""
 _BACKLOG = 1_024
 _PROBE_S = 0.05
-_HEAPS = ("MALLOC_ARENA_MAX", "2")
-"""For glibc in keeper and workers: by itself it makes eight heaps for each core, and what one thread gave up
-in its own no other takes. A worker's threads are few, and what is small never reaches a heap's lock."""
 _LOG_CONFIG: dict[str, Any] = {
     "handlers": {},
     "loggers": {"_granian": {"handlers": [], "propagate": True}, "granian.access": {"handlers": []}},
@@ -83,7 +80,6 @@ def serve(settings: Settings, *, ready_file: Path | None = None, app: str = APP)
         with _listen(settings.http.host, settings.http.port) as listener:
             settings = _with_port(settings, listener.getsockname()[1])
             os.environ[lifecycle.SETTINGS_VARIABLE] = settings.to_json()
-            os.environ.setdefault(*_HEAPS)
             return _Supervisor(settings, app, ready_file, listener).run()
     finally:
         logs.get().info("stopped")

@@ -119,17 +119,6 @@ def test_A127_A128_no_secret_in_command_lines_and_environments_and_no_core_dumps
         assert not any(secret in node.log.read_text() for secret in secrets)
 
 
-def test_children_share_few_heaps_unless_the_operator_says_otherwise(
-    settings: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    for given, expected in (({}, b"2"), ({"MALLOC_ARENA_MAX": "5"}, b"5")):
-        with running(settings, command=PLANTED, environment=given) as node:
-            for process in pids(node, 1):
-                environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-                assert b"MALLOC_ARENA_MAX=" + expected in environment
-
-
 def test_tls_by_flags(settings: Path) -> None:
     certificate, key = self_signed(settings.parent)
     flags = (f"http.tls_cert_file={certificate}", f"http.tls_key_file={key}")
