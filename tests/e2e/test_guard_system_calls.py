@@ -19,7 +19,7 @@ WARM_UP, COUNTED = 100, 500
 PLACE = f"/ocpi/receiver/{VERSION}/sessions/DE/MSP/1"
 BODY = b'{"id":"1","kwh":1.5,"note":"%b"}' % (b"-" * 1_200)
 
-PASSING = {"recvfrom": 2.0, "writev": 2.0, "write": 7.9, "read": 3.0, "getrandom": 1.0}
+PASSING = {"recvfrom": 2.0, "writev": 2.0, "write": 7.0, "read": 3.0, "getrandom": 1.0}
 """Message and answer are each read once and written once (`recvfrom`, `writev`); an id is drawn; `write` and
 `read` are of event descriptors, by which threads wake each other."""
 
@@ -28,7 +28,7 @@ SPREAD = 0.3
 
 WAITING = {"futex", "epoll_wait", "epoll_pwait", "sched_yield"}
 MOST_WAITING = 40.0
-"""How threads wait for each other and for the network: 26 to 32, as it happens."""
+"""How threads wait for each other and for the network: 24 to 32, as it happens."""
 
 MOST_GETPID = 3.0
 """`get_running_loop` asks, up to Python 3.11; and the native runtime, whether it was forked."""

@@ -103,7 +103,12 @@ impl Runtime {
 impl Thread {
     fn start(alive: Sender<()>) -> io::Result<Self> {
         let (tasks, coming) = unbounded_channel();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // A new message is the third step from the end of another one at the earliest ([`spawn_all`] is between them). So
+        // the sockets are looked at in between, and a kept connection that was closed meanwhile is not written to.
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .event_interval(2)
+            .build()?;
         std::thread::Builder::new()
             .name("ocn-relay".into())
             .spawn(move || {

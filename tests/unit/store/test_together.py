@@ -214,6 +214,10 @@ async def test_A88_links_of_an_older_version_count(
     await database.close()
     with sqlite3.connect(tmp_path / "node.db") as connection:
         connection.execute("ALTER TABLE platforms DROP COLUMN links")
+        triggers = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        for (trigger,) in triggers:
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("DROP TABLE registry_file")
         connection.execute("UPDATE alembic_version SET version_num = '0002'")
     connection.close()
     store.migrate(make_settings().store.url)
