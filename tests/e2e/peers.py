@@ -89,6 +89,10 @@ class Talk:
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
 
+    def close(self) -> None:
+        """Closes with FIN."""
+        self._connection.close()
+
     def reset(self) -> None:
         """Closes with RST instead of FIN."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

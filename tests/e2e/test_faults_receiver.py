@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peers import Network, Peer, Script, Talk, answer, envelope, network
+from peers import PATIENCE_S, Network, Peer, Script, Talk, answer, envelope, network
 from processes import Running, children, until
 
 DEADLINE_S = 1.5
@@ -195,6 +195,7 @@ def test_F29_F30_an_answer_cut_off(net: Network, receiver: Peer, part: bytes, en
 @pytest.mark.parametrize("half", [True, False], ids=["half close", "close"])
 def test_F30_a_whole_answer_before_a_close_is_taken(net: Network, receiver: Peer, half: bool) -> None:
     without_length = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + envelope()
+    closed = threading.Event()
     for whole in (answer(), without_length, answer().replace(b"HTTP/1.1", b"HTTP/1.0")):
 
         def say(talk: Talk, whole: bytes = whole) -> None:
@@ -202,13 +203,20 @@ def test_F30_a_whole_answer_before_a_close_is_taken(net: Network, receiver: Peer
             talk.write(whole)
             if half:
                 talk.half_close()
+                closed.set()
                 talk.until_closed()
+            else:
+                talk.close()
+                closed.set()
 
         with receiver.play(say):
             for count in (1, 2):
                 reply = net.send()
                 assert (reply.status, reply.body) == (200, envelope())
                 assert times(receiver) == count
+                # What is written while the other side closes is lost, rightly so: the next comes after that.
+                assert closed.wait(PATIENCE_S)
+                closed.clear()
 
 
 # -- no HTTP, or too much of it
