@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,15 @@ pytestmark = [pytest.mark.guard, pytest.mark.timeout(1_800)]
 
 CHECKED = "    check_body(walk, &envelope, &body)?;\n"
 HASHED = "    std::hint::black_box(crate::eth::keccak256(&body));\n"
+
+STAGE = re.compile(r", stage (?P<stage>\w+): (?P<before>[\d,]+) -> (?P<now>[\d,]+) ")
+LAYOUT = 1_000
+"""Instructions by which a stage may move with the layout of another build, in code and in memory: of a small one
+that can be more than 3 %. The hash costs from 6,000 on."""
+
+
+def _count(figures: str) -> int:
+    return int(figures.replace(",", ""))
 
 
 def test_one_more_keccak_of_the_body_fails_the_guard(tool: Callable[[str], str]) -> None:
@@ -36,7 +46,12 @@ def test_one_more_keccak_of_the_body_fails_the_guard(tool: Callable[[str], str])
 
     assert done.returncode == 1, done.stdout + done.stderr
     worse = [line for line in done.stdout.splitlines() if line.startswith("worse: ")]
-    stages = {line.partition(", stage ")[2].partition(":")[0] for line in worse if ", stage " in line}
+    found = [STAGE.search(line) for line in worse]
+    stages = {
+        match["stage"]
+        for match in found
+        if match is not None and _count(match["now"]) - _count(match["before"]) > LAYOUT
+    }
     assert stages == {"authenticate"}, worse
     assert any(line.startswith("worse: unsigned local, 1.2 kB: ") for line in worse), worse
     assert "The guard fails" in done.stdout
