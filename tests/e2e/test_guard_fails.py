@@ -19,8 +19,8 @@ HASHED = "    std::hint::black_box(crate::eth::keccak256(&body));\n"
 
 STAGE = re.compile(r", stage (?P<stage>\w+): (?P<before>[\d,]+) -> (?P<now>[\d,]+) ")
 LAYOUT = 1_000
-"""Instructions by which a stage may move with the layout of another build, in code and in memory: of a small one
-that can be more than 3 %. The hash costs from 6,000 on."""
+"""Instructions by which a stage may move with the layout of another build, in code and in memory: of a small
+one that can be more than 3 %. The hash costs from 6,000 on."""
 
 
 def _count(figures: str) -> int:
