@@ -362,8 +362,7 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]], stop: asyn
 
 async def _run_until_signal(settings: Settings) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await run(settings, stop)
 
 
@@ -373,7 +372,7 @@ def main() -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--prepare", action="store_true")
     arguments = parser.parse_args()
-    lifecycle.die_with_parent(arguments.parent)
+    lifecycle.belong_to(arguments.parent)
     lifecycle.harden()
     settings = Settings.from_json(os.environ[lifecycle.SETTINGS_VARIABLE])
     logs.configure(settings.log, "keeper")

@@ -1,4 +1,4 @@
-"""How a process of the node begins and ends: no core dumps, death with its parent, the drain.
+"""How a process of the node begins and ends: no core dumps, an end by its parent, the drain.
 
 A leaf, so that the supervisor, the keeper and the doors can all use it.
 """
@@ -18,7 +18,7 @@ PREPARED = "prepared"
 """What the first keeper of a node says, as a line on standard output, when workers may open the database."""
 
 DRAIN_SIGNAL = signal.SIGUSR1
-"""What the supervisor sends its workers `shutdown.drain_s` before they stop accepting."""
+"""What the supervisor sends its workers, repeatedly, for `shutdown.drain_s` before they stop accepting."""
 
 _PR_SET_PDEATHSIG = 1
 _draining = False
@@ -30,8 +30,10 @@ def harden() -> None:
     os.umask(0o077)
 
 
-def die_with_parent(parent: int) -> None:
-    """Has this process killed when `parent`, the process that started it, ends in whatever way."""
+def belong_to(parent: int) -> None:
+    """Leaves the end of this process to `parent`, which started it: killed when that ends in whatever way,
+    and deaf to Ctrl-C, which a terminal sends to both."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -28,6 +28,7 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,14 +36,15 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+import granian._signals
 import msgspec
-from granian._granian import SocketHolder
+from granian._granian import SocketHolder, WorkerSignal
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLProtocols, TaskImpl
 from granian.http import HTTP1Settings
 from granian.server import MPServer
 
 from ocn_fast import keyfiles, lifecycle, logs
-from ocn_fast.config import Settings
+from ocn_fast.config import Settings, Shutdown
 from ocn_fast.errors import ConfigError
 
 APP = "ocn_fast.app:create"
@@ -160,19 +162,21 @@ class _Crashes:
             return len(self._times) == CRASHES and self._times[-1] - self._times[0] < CRASH_WINDOW_S
 
 
-_NOTHING_CUT = {0, -signal.SIGTERM, -lifecycle.DRAIN_SIGNAL}
-"""How workers end that owe nobody an answer. Those two signals end one that was still starting: whoever
-serves handles them."""
+_DRAIN_AGAIN_S = 0.25
+_NOTED_S = 0.001
+_NOTHING_CUT = {0, -signal.SIGTERM}
+"""How workers end that owe nobody an answer. The signal ends one that was still starting: whoever serves
+handles it."""
 
 
 class _Workers(MPServer):
     """Granian's server with our socket, and our rules for restarts and for the end."""
 
-    def __init__(self, listener: socket.socket, crashes: _Crashes, drain_s: float, **options: Any) -> None:
+    def __init__(self, listener: socket.socket, crashes: _Crashes, times: Shutdown, **options: Any) -> None:
         super().__init__(**options)
         self._sso = listener
         self._crashes = crashes
-        self._drain_s = drain_s
+        self._times = times
         self.failed = False
 
     def _init_shared_socket(self) -> None:
@@ -209,39 +213,70 @@ class _Workers(MPServer):
             if dead and not self.interrupt_signal:
                 self._respawn_workers(dead, spawn_target, target_loader)
             self.reload_signal = False
+        for worker in self.wrks:
+            # From here on a death is no reason to start another one, but for the status to say so.
+            worker.interrupt_by_parent = True
         self._drain()
-        self.interrupt_children.clear()
-
-    def _stop_workers(self) -> None:
-        ending = [worker.inner for worker in self.wrks]
-        super()._stop_workers()  # type: ignore[no-untyped-call]
-        if any(process.exitcode not in _NOTHING_CUT for process in ending):
-            # Killed at the end of the grace time: what was in flight was cut.
-            self.failed = True
 
     def _drain(self) -> None:
-        if self.failed or not self._drain_s:
-            return
+        end = time.monotonic() + self._times.drain_s
+        # A worker that is still starting ignores the signal: it is told again.
+        while not self.failed and time.monotonic() < end:
+            self._tell(lifecycle.DRAIN_SIGNAL)
+            # A second signal to us sets the event.
+            self.main_loop_interrupt.wait(min(_DRAIN_AGAIN_S, end - time.monotonic()))
+            self.main_loop_interrupt.clear()
+
+    def _stop_workers(self) -> None:
+        """Ends all workers, within the grace time or by force, and notes whether anything was cut."""
+        ending = [worker.inner for worker in self.wrks]
+        self._tell(signal.SIGTERM)
+        end = time.monotonic() + self._times.grace_s
+        for process in ending:
+            process.join(max(0, end - time.monotonic()))
+        self._tell(signal.SIGKILL)
+        # Another thread waits for each of them too, and may be about to note the status when `join` returns.
+        while any(process.exitcode is None for process in ending):
+            time.sleep(_NOTED_S)
+        self.failed = self.failed or any(process.exitcode not in _NOTHING_CUT for process in ending)
+        self.wrks.clear()
+        # Granian would end with status 1 because of them.
+        self.interrupt_children.clear()
+
+    def _tell(self, number: signal.Signals) -> None:
         for worker in self.wrks:
-            if worker.inner.is_alive():
-                os.kill(worker.inner.pid, lifecycle.DRAIN_SIGNAL)
-        # A second signal sets the event again and ends the wait.
-        self.main_loop_interrupt.clear()
-        self.main_loop_interrupt.wait(self._drain_s)
+            if worker.inner.exitcode is None:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.inner.pid, number)
 
 
 def _work(worker: int, name: str, loader: Any, sockets: Any, *options: Any) -> None:
     """A worker's process: Granian's, on the listener that it got from the supervisor."""
+    granian._signals.set_loop_signals = _end_on_signal
     _, listener = sockets
     # Granian closes what it holds: it takes the descriptor over.
     holder = SocketHolder(listener.detach(), False, _BACKLOG)  # type: ignore[call-arg]  # not in its stub
     MPServer._spawn_asgi_lifespan_worker(worker, name, loader, ((None, holder), None), *options)
 
 
+def _end_on_signal(_loop: Any) -> WorkerSignal:
+    """In the place of Granian's, which lets the event loop listen: uvloop loses what arrives between two runs
+    of it, of which a worker's start has two."""
+    event = WorkerSignal()
+
+    def end(number: int, _frame: object) -> None:
+        # Setting it thrice would block for ever.
+        signal.signal(number, signal.SIG_IGN)
+        event.set()
+
+    signal.signal(signal.SIGTERM, end)
+    return event
+
+
 def _load(target: str, parent: int, prepared: Connection) -> Any:
     """What a worker runs first: ties itself to the supervisor, then makes the app. The other end of
     `prepared` is closed once there is a schema."""
-    lifecycle.die_with_parent(parent)
+    lifecycle.belong_to(parent)
     lifecycle.harden()
     lifecycle.watch_drain()
     settings = Settings.from_json(os.environ[lifecycle.SETTINGS_VARIABLE])
@@ -281,6 +316,8 @@ class _Supervisor:
         # Granian installs its handlers only after its own start; a signal before that must not be lost.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, workers.signal_handler_interrupt)
+        # Children inherit it: the drain does not end a worker that has no handler for it yet.
+        signal.signal(lifecycle.DRAIN_SIGNAL, signal.SIG_IGN)
         watch = threading.Thread(target=self._watch_keeper, args=(workers, preparing), name="keeper")
         probe = threading.Thread(target=self._announce, name="ready", daemon=True)
         watch.start()
@@ -298,11 +335,11 @@ class _Supervisor:
         return 1 if workers.failed else 0
 
     def _make_workers(self) -> _Workers:
-        http, shutdown = self._settings.http, self._settings.shutdown
+        http = self._settings.http
         return _Workers(
             self._listener,
             self._crashes,
-            shutdown.drain_s,
+            self._settings.shutdown,
             target=self._app,
             factory=True,
             address=http.host,
@@ -325,7 +362,7 @@ class _Supervisor:
             ssl_key=None if http.tls_key_file is None else Path(http.tls_key_file),
             ssl_protocol_min=SSLProtocols.tls12,
             respawn_failed_workers=True,
-            workers_kill_timeout=shutdown.grace_s,
+            workers_kill_timeout=self._settings.shutdown.grace_s,
         )
 
     def _start_keeper(self, *options: str, stdout: int | None = None) -> None:

@@ -216,6 +216,38 @@ def test_F04_SIGTERM_while_workers_still_start_cuts_nothing_and_exits_0(settings
         assert not listening(node.port)
 
 
+def test_F04_SIGTERM_just_before_the_event_loop_runs_is_not_lost(settings: Path, tmp_path: Path) -> None:
+    planted = {"PLANTED_APP": "create_late", "PLANTED_FIRST": str(tmp_path / "first")}
+    with running(settings, "http.workers=2", command=PLANTED, environment=planted) as node:
+        asked = time.monotonic()
+        node.process.terminate()
+        assert node.process.wait(60) == 0
+        # Not at the end of the grace time, by force.
+        assert time.monotonic() - asked < 20
+
+
+def test_F04_a_worker_that_starts_during_the_drain_is_not_cut_and_ends_no_drain(settings: Path) -> None:
+    with running(settings, "http.workers=6", "shutdown.drain_s=3") as node:
+        asked = time.monotonic()
+        node.process.terminate()
+        until(lambda: get(node, "/health/ready")[0] == 503, 5, "readiness off")
+        assert node.process.wait(60) == 0
+        assert time.monotonic() - asked >= 3
+        assert not any("died" in line["event"] for line in node.lines())
+
+
+def test_ctrl_c_ends_in_order_although_all_processes_get_it(settings: Path) -> None:
+    with running(settings, "http.workers=2", "shutdown.drain_s=2", command=PLANTED) as node:
+        pids(node, 2)
+        flights = [Slow(node, 3) for _ in range(8)]
+        for process in [node.process.pid, *children(node.process.pid)]:
+            os.kill(process, signal.SIGINT)
+        until(lambda: get(node, "/health/ready")[0] == 503, 2, "readiness off while still accepting")
+        assert node.process.wait(30) == 0
+        assert [flight.join() for flight in flights] == [str(flight.worker) for flight in flights]
+        assert not any("died" in line["event"] for line in node.lines())
+
+
 def test_F05_what_outlives_the_grace_time_is_cut_and_the_status_says_so(settings: Path) -> None:
     with running(settings, *QUICK, command=PLANTED) as node:
         flight = Slow(node, 60)
