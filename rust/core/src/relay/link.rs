@@ -3,6 +3,8 @@
 //! A page link carries its own truth, encrypted (XChaCha20-Poly1305, random 192-bit nonce) and bound
 //! to both parties, module, interface role and expiry: no row, works behind any load balancer
 //! (`design.md` section 4, `safety.md` I18, A81-A83).
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -12,7 +14,7 @@ use crate::ocpi::{InterfaceRole, Module, Party};
 
 /// Seals and opens page links.
 pub(super) struct PageLinks {
-    ring: KeyRing,
+    ring: Arc<KeyRing>,
 }
 
 /// For whom and where a page link is good.
@@ -40,10 +42,8 @@ impl Binding<'_> {
 }
 
 impl PageLinks {
-    pub(super) fn new(ring: Vec<(u8, [u8; 32])>) -> Self {
-        Self {
-            ring: KeyRing::new(ring),
-        }
+    pub(super) fn new(ring: Arc<KeyRing>) -> Self {
+        Self { ring }
     }
 
     /// The text of a link to `url` that ends at `expires_at` (Unix milliseconds). `None` without a key.
@@ -132,6 +132,10 @@ mod tests {
         }
     }
 
+    fn links_of(keys: Vec<(u8, [u8; 32])>) -> PageLinks {
+        PageLinks::new(Arc::new(KeyRing::new(keys)))
+    }
+
     fn binding(module: &Module) -> Binding<'_> {
         let party = |id| Party::new("DE", id).expect("a party");
         Binding {
@@ -144,7 +148,7 @@ mod tests {
 
     #[test]
     fn test_a81_a_changed_link_does_not_open() {
-        let links = PageLinks::new(vec![(1, [7; 32])]);
+        let links = links_of(vec![(1, [7; 32])]);
         let random = Counting(0.into());
         let text = links
             .seal("https://x/y?offset=1", &binding(&Module::Cdrs), 10, &random)
@@ -168,7 +172,7 @@ mod tests {
                 None
             );
         }
-        let other_node = PageLinks::new(vec![(1, [8; 32])]);
+        let other_node = links_of(vec![(1, [8; 32])]);
         assert_eq!(
             other_node.open(text.as_bytes(), &binding(&Module::Cdrs), 9),
             None
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn test_a82_a_link_is_bound_to_pair_module_and_role() {
-        let links = PageLinks::new(vec![(1, [7; 32])]);
+        let links = links_of(vec![(1, [7; 32])]);
         let text = links
             .seal("u", &binding(&Module::Cdrs), 10, &Counting(0.into()))
             .expect("a key");
@@ -198,7 +202,7 @@ mod tests {
 
     #[test]
     fn test_a83_a_link_expires_and_old_keys_still_open() {
-        let links = PageLinks::new(vec![(1, [7; 32])]);
+        let links = links_of(vec![(1, [7; 32])]);
         let text = links
             .seal("u", &binding(&Module::Cdrs), 10, &Counting(0.into()))
             .expect("a key");
@@ -206,7 +210,7 @@ mod tests {
             links.open(text.as_bytes(), &binding(&Module::Cdrs), 10),
             None
         );
-        let rotated = PageLinks::new(vec![(2, [9; 32]), (1, [7; 32])]);
+        let rotated = links_of(vec![(2, [9; 32]), (1, [7; 32])]);
         assert!(
             rotated
                 .open(text.as_bytes(), &binding(&Module::Cdrs), 9)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::link::PageLinks;
 use super::metrics::Metrics;
+use super::ring::KeyRing;
 use super::session::Sessions;
 use super::settings::{PolicyName, Settings};
 use crate::eth::SigningKey;
@@ -99,6 +100,7 @@ impl Node {
             .filter(|name| may_be_forwarded(name))
             .map(|name| &*Box::leak(name.into_boxed_str()))
             .collect();
+        let ring = Arc::new(KeyRing::new(ring));
         Ok(Self {
             table: TableHandle::new(),
             metrics: Metrics::default(),

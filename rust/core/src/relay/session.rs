@@ -61,15 +61,15 @@ struct Given {
 
 /// What a worker needs for sessions besides what stands beside each operator in the table.
 pub(super) struct Sessions {
-    ring: KeyRing,
+    ring: Arc<KeyRing>,
     /// Nodes that are to be asked for one; each at most once in `relay.session_retry_s`.
     wanted: Mutex<VecDeque<Arc<Operator>>>,
 }
 
 impl Sessions {
-    pub(super) fn new(ring: Vec<(u8, [u8; 32])>) -> Self {
+    pub(super) fn new(ring: Arc<KeyRing>) -> Self {
         Self {
-            ring: KeyRing::new(ring),
+            ring,
             wanted: Mutex::default(),
         }
     }
