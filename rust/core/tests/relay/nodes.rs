@@ -263,6 +263,50 @@ pub(crate) fn set(request: &mut Outgoing, name: &'static str, value: &str) {
         .push((name, Bytes::copy_from_slice(value.as_bytes())));
 }
 
+pub(crate) type Bend = Box<dyn Fn(&mut Outgoing)>;
+
+/// What somebody between two nodes may change of a message, one thing at a time, each with its name.
+pub(crate) fn alterations() -> Vec<(&'static str, Bend)> {
+    let headers = [
+        ("x-request-id", "r-9"),
+        ("x-correlation-id", "c-9"),
+        ("ocpi-from-party-id", "NEW"),
+        ("ocpi-to-party-id", "NEW"),
+        ("ocn-ocpi-version", "2.2"),
+        ("ocn-deadline", "99"),
+        ("ocn-signature", "AAAA"),
+        ("content-type", "text/plain"),
+        ("content-digest", "sha-256=:AAAA:"),
+    ];
+    let mut bends: Vec<(&str, Bend)> = vec![
+        (
+            "method",
+            Box::new(|leg| leg.method = Bytes::from_static(b"PATCH")),
+        ),
+        (
+            "path",
+            Box::new(|leg| leg.url = leg.url.replace("/S1", "/S2")),
+        ),
+        ("query", Box::new(|leg| leg.url += "?a=1")),
+        (
+            "body",
+            Box::new(|leg| leg.body = Bytes::from_static(br#"{"id":"S2"}"#)),
+        ),
+        (
+            "ocn-to-node",
+            Box::new(|leg| set(leg, "ocn-to-node", &address(&c_key()))),
+        ),
+        (
+            "stripped",
+            Box::new(|leg| leg.headers.retain(|(name, _)| *name != "ocn-signature")),
+        ),
+    ];
+    for (name, value) in headers {
+        bends.push((name, Box::new(move |leg| set(leg, name, value))));
+    }
+    bends
+}
+
 /// Signs a request anew, as the node with that key would.
 pub(crate) fn sign(request: &mut Outgoing, key: &SigningKey, created: i64, nonce: u128) {
     use ocn_core::wire::{Parameters, RequestView, sign_request};

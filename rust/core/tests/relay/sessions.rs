@@ -13,8 +13,8 @@ use ocn_core::wire::{Parameters, RequestView, content_digest, sign_asking};
 use serde_json::{Value, json};
 
 use crate::nodes::{
-    A, B, Network, SECOND, a_key, address, answer_header, arrive, b_key, c_key, change,
-    cpo_platform, msp_platform, own_settings, put, registry, set, taken,
+    A, B, Network, SECOND, a_key, address, alterations, answer_header, arrive, b_key, c_key,
+    change, cpo_platform, msp_platform, own_settings, put, registry, set, taken,
 };
 use crate::trust::sign_as_b;
 use crate::world::{World, header, json_of, key};
@@ -143,44 +143,7 @@ async fn a_session_is_asked_for_once_and_beside_the_messages() {
 
 #[tokio::test]
 async fn test_r2_r3_a151_what_is_altered_under_a_session_is_refused() {
-    type Bend = Box<dyn Fn(&mut Outgoing)>;
-    let header_bends = [
-        ("x-request-id", "r-9"),
-        ("x-correlation-id", "c-9"),
-        ("ocpi-from-party-id", "NEW"),
-        ("ocpi-to-party-id", "NEW"),
-        ("ocn-ocpi-version", "2.2"),
-        ("ocn-deadline", "99"),
-        ("ocn-signature", "AAAA"),
-        ("content-type", "text/plain"),
-        ("content-digest", "sha-256=:AAAA:"),
-    ];
-    let mut bends: Vec<(&str, Bend)> = vec![
-        (
-            "method",
-            Box::new(|leg| leg.method = Bytes::from_static(b"PATCH")),
-        ),
-        (
-            "path",
-            Box::new(|leg| leg.url = leg.url.replace("/S1", "/S2")),
-        ),
-        ("query", Box::new(|leg| leg.url += "?a=1")),
-        (
-            "body",
-            Box::new(|leg| leg.body = Bytes::from_static(br#"{"id":"S2"}"#)),
-        ),
-        (
-            "ocn-to-node",
-            Box::new(|leg| set(leg, "ocn-to-node", &address(&c_key()))),
-        ),
-        (
-            "stripped",
-            Box::new(|leg| leg.headers.retain(|(name, _)| *name != "ocn-signature")),
-        ),
-    ];
-    for (name, value) in header_bends {
-        bends.push((name, Box::new(move |leg| set(leg, name, value))));
-    }
+    let mut bends = alterations();
     for (name, edit) in [
         ("created", |text: &str| {
             text.replacen(";created=1", ";created=2", 1)
