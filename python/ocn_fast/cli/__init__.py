@@ -18,7 +18,6 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from ocn_fast.cli import options
 from ocn_fast.cli.output import literal
 from ocn_fast.errors import OcnError
 
@@ -73,8 +72,6 @@ def _load(name: str) -> Any:
     holder = _typer(TyperGroup)
     if hasattr(module, "app"):
         holder.add_typer(module.app, name=name)
-    elif name == "explain":
-        options.command(holder, name, module.explain)
     else:
         holder.command(name)(getattr(module, name))
     loaded: Any = typer.main.get_command(holder)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ocn_fast.cli import admin
+from ocn_fast.cli import admin, options
 from ocn_fast.cli.output import Json, print_json, print_line, print_table
 from ocn_fast.cli.platform import party_id
 
@@ -19,6 +19,7 @@ class Role(StrEnum):
     RECEIVER = "RECEIVER"
 
 
+@options.expanded
 def explain(
     *,
     sender: Annotated[str, typer.Option("--from", help="The sending party, such as NL/MSP.")],

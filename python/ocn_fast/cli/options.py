@@ -94,10 +94,11 @@ def command(
     of those that the parameters are annotated with; `note` is put behind the function's help.
     """
     text = " ".join([inspect.getdoc(function) or "", note]).strip()
-    app.command(name, cls=WordsCommand, help=text)(_expanded(function, groups))
+    app.command(name, cls=WordsCommand, help=text)(expanded(function, **groups))
 
 
-def _expanded(function: Callable[..., None], groups: Mapping[str, type]) -> Callable[..., None]:
+def expanded(function: Callable[..., None], **groups: type) -> Callable[..., None]:
+    """The function with an option in the place of each field of such classes: what `command` adds."""
     hints: dict[str, Any] = {**get_type_hints(function, include_extras=True), **groups}
     classes: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []
@@ -115,6 +116,7 @@ def _expanded(function: Callable[..., None], groups: Mapping[str, type]) -> Call
             given[name] = kind(**{field: given.pop(field) for field in fields})
         function(**given)
 
+    run.__doc__ = function.__doc__
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
