@@ -8,6 +8,9 @@ from asyncio import Future
 from collections.abc import Callable
 from typing import Any, Literal, final
 
+__version__: str
+"""The version of the package, as the extension was built."""
+
 def keccak256(data: bytes) -> bytes:
     """keccak-256 with the padding from before SHA-3: 32 bytes."""
 

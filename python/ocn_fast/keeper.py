@@ -99,8 +99,8 @@ class RegistryFile:
         self.usable = True
         """Whether the file as it is now was taken."""
 
-    async def load(self, lease: store.Lease | None = None) -> None:
-        """Reads, checks and applies the file, unless the database holds just this one.
+    async def load(self, lease: store.Lease | None = None) -> bool:
+        """Reads, checks and applies the file, unless the database holds just this one; says whether it did.
 
         One of which something was skipped is read at every start, and that said again. Raises
         RegistryFileError and StoreError.
@@ -109,8 +109,7 @@ class RegistryFile:
         digest = await asyncio.to_thread(lambda: snapshots.digest(data, **self._checks))
         held = await self._store.registry_state()
         if held is not None and held.file == digest:
-            logs.get().info("registry file unchanged", block=held.block, parties=held.parties)
-            return
+            return False
         signed = await asyncio.to_thread(lambda: snapshots.parse(data, **self._checks))
         for line in signed.warnings:
             logs.get().warning("registry entry skipped", text=line)
@@ -137,6 +136,7 @@ class RegistryFile:
             removed=applied.removed,
             number=applied.number,
         )
+        return True
 
     async def follow(self, lease: store.Lease | None = None) -> None:
         """Loads the file if it has changed. A file that cannot be used is reported once, and kept out."""
@@ -189,7 +189,9 @@ async def prepare(settings: Settings) -> None:
         if settings.registry.on_chain:
             await _prepare_chain(settings, database, duty)
         elif settings.registry.file is not None and duty.lease is not None:
-            await RegistryFile(settings, database).load(duty.lease)
+            applied = await RegistryFile(settings, database).load(duty.lease)
+            if not applied:
+                logs.get().info("registry file unchanged", file=settings.registry.file)
     except OlderRegistry as error:
         # Not the fault of this start: what is held is newer, and serves.
         logs.get().error("registry file refused; the registry that is held goes on serving", text=str(error))

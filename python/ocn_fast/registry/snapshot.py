@@ -40,10 +40,6 @@ ID_FORMS = {"country_code": re.compile("[A-Za-z]{2}"), "party_id": re.compile("[
 """What the parts of a party's id may be."""
 TEXT_CHARS = 1_024
 
-READING = 1
-"""The number of this way to read a file. It goes up with every change of what is accepted or skipped here, or
-of how the store keeps it: files that were read in another way are read again."""
-
 _SIGNATURE = re.compile(rb"0x[0-9a-f]{130}")
 
 Address = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{40}$")]
@@ -241,8 +237,8 @@ def read(path: Path | str, *, max_bytes: int = MAX_BYTES, **checks: Any) -> Sign
 
 def digest(data: bytes, **checks: Any) -> str:
     """Hex digits that are the same only where `parse` would say the same: they stand for the bytes of a file,
-    what it is held to (the parameters of `parse`), and READING."""
-    terms = msgspec.json.encode({"reading": READING, **checks}, order="sorted")
+    what it is held to (the parameters of `parse`), and the version of this package, which reads it."""
+    terms = msgspec.json.encode({"version": _native.__version__, **checks}, order="sorted")
     return hashlib.sha256(b"%d\n%b\n%b" % (len(terms), terms, data)).hexdigest()
 
 

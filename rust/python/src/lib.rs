@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(eth::address_of, module)?)?;
     module.add_function(wrap_pyfunction!(eth::checksum_address, module)?)?;
     module.add_function(wrap_pyfunction!(eth::keccak256, module)?)?;
