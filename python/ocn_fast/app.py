@@ -30,6 +30,7 @@ from ocn_fast.http import (
     nodes,
     responses,
     rules,
+    unread,
     versions,
 )
 from ocn_fast.http.callers import Callers
@@ -87,12 +88,13 @@ class Application:
         )
         # A redirect would carry a token to an address that nobody asked for.
         self.cold.router.redirect_slashes = False
+        self._whole_cold = unread.Drop(self.cold, settings.http.linger_ms / 1_000)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._door is not None and is_relayed(scope["path"]):
             await self._door(scope, receive, send)
         else:
-            await self.cold(scope, receive, send)
+            await self._whole_cold(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -111,7 +113,11 @@ class Application:
                     handshakes=Handshakes(settings, database, node),
                     directory=directory,
                 )
-                self._door = RelayDoor(node, body_timeout_s=settings.http.body_timeout_ms / 1_000)
+                self._door = RelayDoor(
+                    node,
+                    body_timeout_s=settings.http.body_timeout_ms / 1_000,
+                    linger_s=settings.http.linger_ms / 1_000,
+                )
                 # What is here now stays: looking through it again and again for cycles was a thirtieth of
                 # what an unsigned message costs. Messages leave none: what is young is not searched often.
                 gc.freeze()

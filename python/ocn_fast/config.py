@@ -114,6 +114,10 @@ class Http(msgspec.Struct, frozen=True):
         int, _count("bytes", "Size of a body for credentials, rules and the admin API.")
     ] = 256 * KIB
     body_timeout_ms: Annotated[int, _count("ms", "Time for a whole body to arrive.", most=3_600_000)] = 20_000
+    linger_ms: Annotated[
+        int,
+        _count("ms", "How long the rest of a refused body is read, so that its sender sees why.", 0, 60_000),
+    ] = 5_000
     open_rate: Annotated[
         int, _count("per source", "Requests a second that need no token, below `/ocn/`.", most=1_000_000)
     ] = 20

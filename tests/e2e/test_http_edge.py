@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ BODY_BYTES = 100_000
 BODY = b'{"marker":1}'
 PATH = f"/ocpi/receiver/{VERSION}/tokens/DE/MSP/0123"
 TIMEOUT_MS = 1_000
+LINGER_MS = 1_500
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         f"http.body_bytes={BODY_BYTES}",
         f"http.config_body_bytes={BODY_BYTES}",
         f"http.body_timeout_ms={TIMEOUT_MS}",
+        f"http.linger_ms={LINGER_MS}",
     )
     with network(tmp_path_factory.mktemp("edge"), *limits) as net:
         yield net
@@ -95,7 +98,7 @@ class Client:
     def all(self) -> list[Answer]:
         """Every answer until the node closes the connection; fails if it does not close it."""
         data = b""
-        # Bytes that the node never read make its system reset the connection after the answer.
+        # Bytes that the node did not stay to read make its system reset the connection after the answer.
         with suppress(ConnectionResetError):
             while more := self.socket.recv(65_536):
                 data += more
@@ -187,6 +190,43 @@ def test_A08_an_endless_body_is_refused_and_closed(net: Network) -> None:
         endless = piece * (4 * BODY_BYTES // 0x1000)
         [refused] = exchange(net, head(net, "Transfer-Encoding: chunked") + endless)
         assert refused.verdict == (413, 2001)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
+@pytest.mark.parametrize(
+    ("path", "authorization", "size", "status"),
+    [
+        (PATH, (), 80 * BODY_BYTES, 413),
+        (PATH, ("Authorization: Token nobody",), BODY_BYTES, 401),
+        (f"/ocpi/{VERSION}/credentials", (), 80 * BODY_BYTES, 413),
+        ("/nowhere", (), 80 * BODY_BYTES, 404),
+    ],
+)
+def test_A07_who_sends_a_large_body_to_its_end_sees_why_it_was_refused(
+    net: Network, path: str, authorization: tuple[str, ...], size: int, status: int, chunked: bool
+) -> None:
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+    without = ("Authorization",) if authorization else ()
+    with untouched(net), Client(net) as client:
+        client.socket.sendall(head(net, framing, *authorization, path=path, without=without))
+        client.socket.sendall(b"%x\r\n" % size if chunked else b"")
+        client.socket.sendall(b"x" * size)
+        client.socket.sendall(b"\r\n0\r\n\r\n" if chunked else b"")
+        assert client.one().status == status
+
+
+def test_A08_who_never_ends_a_refused_body_is_cut_off(net: Network) -> None:
+    def keep_sending(client: Client) -> None:
+        for _ in range(100):
+            client.socket.sendall(b"x" * 65_536)
+            time.sleep(0.1)
+
+    with untouched(net), Client(net) as client:
+        client.socket.sendall(head(net, f"Content-Length: {10**12}"))
+        begun = time.monotonic()
+        with pytest.raises(ConnectionError):
+            keep_sending(client)
+        assert time.monotonic() - begun >= LINGER_MS / 1_000
 
 
 def test_A19_nothing_is_continued_that_will_be_refused(net: Network) -> None:

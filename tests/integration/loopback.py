@@ -102,6 +102,9 @@ class Request:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     cut_off: bool = False
     received: int = 0
+    """How often the door asked for more, and before it answered."""
+    received_first: int = 0
+    answered: bool = False
 
     def scope(self) -> dict[str, Any]:
         length = sum(map(len, self.chunks)) if self.announced is None else self.announced
@@ -132,6 +135,8 @@ class Request:
 
     async def receive(self) -> dict[str, Any]:
         self.received += 1
+        if not self.answered:
+            self.received_first += 1
         if self.received <= len(self.chunks):
             # As the server does it: the end of a body is a message of its own.
             return {"type": "http.request", "body": self.chunks[self.received - 1], "more_body": True}
@@ -163,6 +168,7 @@ class Worker:
 
         async def send(message: Any) -> None:
             sent.append(message)
+            request.answered = True
 
         await self.door(request.scope(), request.receive, send)
         start, body = sent
@@ -213,7 +219,11 @@ async def worker(folder: Path, **flags: Any) -> AsyncIterator[Worker]:
     async with Receiver().serving() as receiver:
         try:
             node = NodeService(settings, database)
-            door = RelayDoor(node, body_timeout_s=settings.http.body_timeout_ms / 1_000)
+            door = RelayDoor(
+                node,
+                body_timeout_s=settings.http.body_timeout_ms / 1_000,
+                linger_s=settings.http.linger_ms / 1_000,
+            )
             one = Worker(node, database, door, settings, receiver, "")
             parties = tuple(
                 Party(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _CORRELATION = re.compile(rb"\r\nx-correlation-id: *([^\r]*)", re.IGNORECASE)
 _NODE_CALL = re.compile(rb"[A-Z]+ /ocn/relay/(?!session )")
 _PIECE = 65_536
@@ -89,10 +90,15 @@ class Front:
             ours.close()
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Whole requests, one by one. All who talk here give the length of what they send."""
+        """Whole requests, one by one. All parties and nodes give the length of what they send; where somebody
+        else does not, everything from there on passes as it comes."""
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if _CHUNKED.search(head):
+                    writer.write(head)
+                    await _pour(reader, writer)
+                    return
                 found = _LENGTH.search(head)
                 body = await reader.readexactly(int(found[1])) if found is not None else b""
                 if _NODE_CALL.match(head):

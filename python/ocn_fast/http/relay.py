@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from ocn_fast.errors import StoreError
+from ocn_fast.http import unread
 from ocn_fast.node import Gate, NodeService, Reply
 
 Scope = dict[str, Any]
@@ -24,11 +25,12 @@ up. Most is over before the first look and costs none."""
 
 class RelayDoor:
     """Relays whatever arrives. `body_timeout_s`: seconds for a whole body to arrive
-    (`http.body_timeout_ms`)."""
+    (`http.body_timeout_ms`); `linger_s`: for the rest of one that was refused (`http.linger_ms`)."""
 
-    def __init__(self, node: NodeService, *, body_timeout_s: float) -> None:
+    def __init__(self, node: NodeService, *, body_timeout_s: float, linger_s: float) -> None:
         self._node = node
         self._body_timeout_s = body_timeout_s
+        self._linger_s = linger_s
         self._watch = Watch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +47,8 @@ class RelayDoor:
                 reply = self._node.unavailable(scope)
         await send(reply.start)
         await send(reply.body)
+        if body is None:
+            await unread.drop(scope, receive, self._linger_s)
 
     async def _relay(self, scope: Scope, receive: Receive, body: bytes | None) -> tuple[Reply, bytes | None]:
         """The answer, and the body if it was read."""
