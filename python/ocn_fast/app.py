@@ -15,6 +15,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, request_response
 from starlette.types import Receive, Send
 
@@ -24,6 +25,7 @@ from ocn_fast.errors import OcpiError, StoreError
 from ocn_fast.http import (
     admin,
     credentials,
+    heads,
     health,
     hubclientinfo,
     metrics,
@@ -79,6 +81,7 @@ class Application:
         self.cold = Starlette(
             routes=_routes(settings),
             lifespan=self._lifespan,
+            middleware=[Middleware(heads.BoundedHead, settings.http)],
             exception_handlers={
                 OcpiError: responses.on_ocpi_error,
                 StoreError: responses.on_store_error,

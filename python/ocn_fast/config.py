@@ -107,7 +107,7 @@ class Http(msgspec.Struct, frozen=True):
         int, _count("ms", "Time for a whole request head, and idle time between requests.", most=3_600_000)
     ] = 30_000
     header_bytes: Annotated[int, _count("bytes", "Size of a request head.", 8 * KIB, 16 * MIB)] = 128 * KIB
-    header_count: Annotated[int, _count("", "Header fields of a request.", most=1_000)] = 100
+    header_count: Annotated[int, _count("", "Header fields of a request, or of an answer.", most=100)] = 100
     target_bytes: Annotated[int, _count("bytes", "Length of path and query together.", 256, MIB)] = 8_192
     body_bytes: Annotated[int, _count("bytes", "Size of a message body.")] = 8 * MIB
     config_body_bytes: Annotated[

@@ -4,19 +4,22 @@ parser decides"). Every refusal is checked at the receiver too: nothing may have
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from peers import VERSION, Network, Talk, answer, envelope, network
-from processes import until
+from processes import children, command_of, until
 from signed import routing, token
 
 BODY_BYTES = 100_000
+HEADER_BYTES = 131_072
 BODY = b'{"marker":1}'
 PATH = f"/ocpi/receiver/{VERSION}/tokens/DE/MSP/0123"
 TIMEOUT_MS = 1_000
@@ -132,6 +135,12 @@ def _split(data: bytes) -> tuple[Answer, bytes]:
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     length = _length(lines)
     return Answer(int(first.split()[1]), headers, rest[:length]), rest[length:]
+
+
+def resident(process: int) -> int:
+    """Bytes of memory that a process holds now."""
+    fields = Path(f"/proc/{process}/statm").read_text().split()
+    return int(fields[1]) * resource.getpagesize()
 
 
 def exchange(net: Network, data: bytes) -> list[Answer]:
@@ -529,7 +538,7 @@ def test_A15_what_no_path_may_contain_is_400(net: Network, character: bytes) -> 
         assert [answer.status for answer in answers] == [400]
 
 
-def test_A05_a_target_at_the_limit_passes_and_one_above_is_414(net: Network) -> None:
+def test_A06_a_target_at_the_limit_passes_and_one_above_is_414(net: Network) -> None:
     at = PATH + "/" + "x" * (8_192 - len(PATH) - 1)
     assert ask(net, path=at).status == 200
     with untouched(net):
@@ -538,7 +547,46 @@ def test_A05_a_target_at_the_limit_passes_and_one_above_is_414(net: Network) -> 
         assert [answer.status for answer in answers] == [414]
 
 
-def test_A06_a_hundred_header_fields_pass_and_one_more_is_431(net: Network) -> None:
+@pytest.mark.parametrize(("path", "fits"), [(PATH, 200), ("/nowhere", 404)], ids=["relayed", "ours"])
+def test_A05_a_head_of_header_bytes_passes_and_one_byte_more_is_431(
+    net: Network, path: str, fits: int
+) -> None:
+    def refused_or_not(size: int) -> Answer:
+        framing = (f"Content-Length: {len(BODY)}", "Connection: close")
+        uncounted = len("  HTTP/1.1\r\n\r\n")
+        filler = size + uncounted - len(head(net, *framing, "X-Fill: ", path=path))
+        [only] = exchange(net, head(net, *framing, "X-Fill: " + "x" * filler, path=path) + BODY)
+        return only
+
+    assert refused_or_not(HEADER_BYTES).status == fits
+    with untouched(net):
+        refused = refused_or_not(HEADER_BYTES + 1)
+        assert refused.verdict == (431, 2001)
+        assert refused.headers["connection"] == "close"
+
+
+def test_A05_heads_that_are_never_finished_are_closed_in_time_and_take_bounded_memory(
+    tmp_path: Path,
+) -> None:
+    count, room = 500, 64 * 1024 * 1024
+    with network(tmp_path, "http.header_timeout_ms=3000") as net, ExitStack() as held:
+        started = children(net.node.process.pid)
+        [worker] = [child for child in started if b"multiprocessing-fork" in command_of(child)]
+        net.probe()
+        before = resident(worker)
+        begun = time.monotonic()
+        clients = [held.enter_context(Client(net)) for _ in range(count)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nX-Fill: " + b"x" * 120 * 1024)
+        net.probe()
+        assert resident(worker) - before <= count * HEADER_BYTES + room
+        for client in clients:
+            client.all()
+        assert 2 < time.monotonic() - begun < 20
+        net.probe()
+
+
+def test_A05_a_hundred_header_fields_pass_and_one_more_is_431(net: Network) -> None:
     framing = (f"Content-Length: {len(BODY)}", "Connection: close")
     own = head(net, *framing).count(b"\r\n") - 2
     more = [f"X-{number}: 1" for number in range(100 - own)]

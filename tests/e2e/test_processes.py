@@ -133,6 +133,25 @@ def test_tls_by_flags(settings: Path) -> None:
             get(node, "/health/ready", timeout=10)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_worker_has_http_runtime_threads(settings: Path, count: int) -> None:
+    with running(settings, f"http.runtime_threads={count}", command=PLANTED) as node:
+        [worker] = pids(node, 1)
+        names = [(thread / "comm").read_text().strip() for thread in Path(f"/proc/{worker}/task").iterdir()]
+        assert names.count("tokio-rt-worker") == count
+
+
+def test_an_idle_connection_is_closed_after_header_timeout_ms(settings: Path) -> None:
+    with running(settings, "http.header_timeout_ms=1000", command=PLANTED) as node:
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=30)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        begun = time.monotonic()
+        assert connection.sock.recv(1) == b""
+        assert time.monotonic() - begun > 0.5
+        connection.close()
+
+
 # -- restart
 
 

@@ -39,6 +39,7 @@ class Refusal(Enum):
     NOT_REGISTERED = (405, 2000, "not registered: use POST first")
     BODY_CUT_OFF = (408, 2001, "the body did not arrive in time")
     BODY_TOO_LARGE = (413, 2001, "body is larger than allowed")
+    HEAD_TOO_LARGE = (431, 2001, "header fields are too many or too large")
     CONTENT_CODING = (415, 2001, "content codings are not accepted")
     TOO_MANY_REQUESTS = (429, 2000, "too many requests")
     INVALID = (200, 2001, "a parameter is missing or wrong")

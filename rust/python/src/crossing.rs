@@ -62,7 +62,7 @@ impl ReplyMessages {
     /// A refusal of which the body was not read to its end. Where the fault is in how the request was
     /// written, nothing that follows on the connection can be trusted (`safety.md` A02, A07, A08, A10).
     fn refusal(py: Python<'_>, mut reply: Reply) -> PyResult<Self> {
-        if matches!(reply.status, 400 | 408 | 413) {
+        if matches!(reply.status, 400 | 408 | 413 | 431) {
             reply
                 .headers
                 .push(("connection", Bytes::from_static(b"close")));

@@ -51,6 +51,20 @@ async def test_F11_a_locked_database_answers_readers_and_refuses_writers_in_time
     await database.reserve_link(link(1, platform_id))
 
 
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_who_waits_for_one_of_store_pool_connections_is_refused_in_time(
+    open_store: Callable[..., Awaitable[Store]], connections: int
+) -> None:
+    database = await open_store(store__timeout_ms=200, store__pool=connections)
+    async with database._database.writing():
+        if connections == 1:
+            with pytest.raises(StoreUnavailable):
+                await database.change_number()
+        else:
+            await database.change_number()
+    await database.change_number()
+
+
 async def test_A52_errors_of_the_database_show_no_value(database: Store) -> None:
     platform_id, _ = await registered(database, CPO)
     await database.reserve_link(link(1, platform_id))

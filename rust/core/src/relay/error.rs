@@ -103,6 +103,7 @@ kinds! {
     BodyCutOff           "body_cut_off"           408 INVALID_PARAMETERS No    | 408 INVALID_PARAMETERS;
     BodyTooLarge         "body_too_large"         413 INVALID_PARAMETERS No    | 413 INVALID_PARAMETERS;
     TargetTooLong        "target_too_long"        414 INVALID_PARAMETERS No    | 414 INVALID_PARAMETERS;
+    HeadTooLarge         "head_too_large"         431 INVALID_PARAMETERS No    | 431 INVALID_PARAMETERS;
     ContentCoding        "content_coding"         415 INVALID_PARAMETERS No    | 415 INVALID_PARAMETERS;
     NoSuchPath           "no_such_path"           404 CLIENT_ERROR No          | 404 CLIENT_ERROR;
     NoSuchMethod         "no_such_method"         405 CLIENT_ERROR No          | 405 CLIENT_ERROR;

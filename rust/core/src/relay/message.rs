@@ -17,6 +17,18 @@ pub struct Head {
     pub peer: Option<IpAddr>,
 }
 
+impl Head {
+    /// Its size on the wire, but for what is the same in all: version and line ends of the first line, and the last line.
+    pub fn bytes(&self) -> usize {
+        let fields = self.headers.iter();
+        // Colon, blank and line end.
+        let fields: usize = fields
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        self.method.len() + self.path.len() + self.query.len() + fields
+    }
+}
+
 /// The whole answer to a request: the receiver's, or the hub's own.
 #[derive(Debug, Clone)]
 pub struct Reply {

@@ -117,7 +117,7 @@ impl Envelope {
     }
 }
 
-/// Reads the head. Refuses what has more than one reading (`safety.md` A06, A07, A11, A12, A15, A16,
+/// Reads the head. Refuses what has more than one reading (`safety.md` A05, A06, A07, A11, A12, A15, A16,
 /// A18, A20, A71).
 pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Envelope, Refusal> {
     walk.enter(Stage::Parse);
@@ -138,7 +138,14 @@ pub(super) fn parse<P: Ports>(walk: &mut Walk<'_, P>, head: Head) -> Result<Enve
         fields.id(Field::RequestId, walk.node.settings.limits.id_bytes),
         fields.id(Field::CorrelationId, walk.node.settings.limits.id_bytes),
     );
-    if head.path.len() + head.query.len() > walk.node.settings.http.target_bytes {
+    let http = &walk.node.settings.http;
+    if head.headers.len() > http.header_count || head.bytes() > http.header_bytes {
+        return Err(Refusal::new(
+            Kind::HeadTooLarge,
+            "header fields are too many or too large",
+        ));
+    }
+    if head.path.len() + head.query.len() > http.target_bytes {
         return Err(Refusal::new(
             Kind::TargetTooLong,
             "path and query are too long",

@@ -30,6 +30,8 @@ pub struct NodeSettings {
 /// What a request may look like.
 #[derive(Debug, Clone, Deserialize)]
 pub struct HttpSettings {
+    pub header_bytes: usize,
+    pub header_count: usize,
     pub target_bytes: usize,
     pub body_bytes: usize,
 }

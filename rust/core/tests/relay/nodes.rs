@@ -1,5 +1,6 @@
 //! Two nodes, A with the MSP and B with the CPO, that reach each other through their outbound ports; a third
 //! operator C is only listed. What passes between them can be bent on the way.
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
@@ -261,6 +262,13 @@ pub(crate) fn set(request: &mut Outgoing, name: &'static str, value: &str) {
     request
         .headers
         .push((name, Bytes::copy_from_slice(value.as_bytes())));
+}
+
+/// Lets time pass for a node.
+pub(crate) fn advance(node: &World, seconds: u64) {
+    node.clock
+        .asked
+        .fetch_add(seconds * 100_000, Ordering::Relaxed);
 }
 
 pub(crate) type Bend = Box<dyn Fn(&mut Outgoing)>;

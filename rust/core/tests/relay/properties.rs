@@ -296,6 +296,19 @@ fn limits_hold_at_the_limit_and_one_above() {
         ),
         414
     );
+    let head = Request {
+        signer: None,
+        ..get(path)
+    }
+    .finish()
+    .0;
+    for (name, size) in [
+        ("header_count", head.headers.len()),
+        ("header_bytes", head.bytes()),
+    ] {
+        assert_eq!(status(&with("http", name, json!(size)), get(path)), 200);
+        assert_eq!(status(&with("http", name, json!(size - 1)), get(path)), 431);
+    }
     // A07: by what is announced, before the body.
     assert_eq!(
         status(&with("http", "body_bytes", json!(7)), put(r#"{"a":1}"#)),

@@ -13,8 +13,8 @@ use ocn_core::wire::{Parameters, RequestView, content_digest, sign_asking};
 use serde_json::{Value, json};
 
 use crate::nodes::{
-    A, B, Network, SECOND, a_key, address, alterations, answer_header, arrive, b_key, c_key,
-    change, cpo_platform, msp_platform, own_settings, put, registry, set, taken,
+    A, B, Network, SECOND, a_key, address, advance, alterations, answer_header, arrive, b_key,
+    c_key, change, cpo_platform, msp_platform, own_settings, put, registry, set, taken,
 };
 use crate::trust::sign_as_b;
 use crate::world::{World, header, json_of, key};
@@ -77,12 +77,6 @@ fn apply(node: &World, registry: Value, platform: Value) {
     let change = change(registry, json!([platform]));
     let change = Change::parse(change.to_string().as_bytes()).unwrap();
     node.node.table.apply(change).unwrap();
-}
-
-fn advance(node: &World, seconds: u64) {
-    node.clock
-        .asked
-        .fetch_add(seconds * 100_000, Ordering::Relaxed);
 }
 
 fn assert_lost(answer: &Answer, what: &str) {

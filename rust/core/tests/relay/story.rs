@@ -550,6 +550,43 @@ async fn a_cdr_gets_a_location_of_ours_and_can_be_read_there() {
     );
 }
 
+/// `links.command_ttl_s`, `links.reserve_margin_days` and `links.location_days`.
+#[tokio::test]
+async fn rows_are_kept_as_long_as_the_settings_say() {
+    let mut settings = unsigned_settings();
+    settings["links"]["command_ttl_s"] = json!(100);
+    settings["links"]["reserve_margin_days"] = json!(2);
+    settings["links"]["location_days"] = json!(5);
+    let day = 86_400_000;
+    let command = |name: &str, more: &str| {
+        let body = format!(r#"{{"response_url":"https://msp.example/cb"{more}}}"#);
+        let path = format!("/ocpi/receiver/2.2.1/commands/{name}");
+        request("POST", &path, &body)
+    };
+    // An hour after what the clock says, and a year before.
+    let later = command("RESERVE_NOW", r#","expiry_date":"2026-09-21T15:13:20Z""#);
+    let past = command("RESERVE_NOW", r#","expiry_date":"2025-09-21T14:13:20""#);
+    let cdr = request("POST", "/ocpi/receiver/2.2.1/cdrs", r#"{"id":"C"}"#).by_cpo();
+    for (sent, lasts) in [
+        (command("START_SESSION", ""), 100_000),
+        (later, 3_600_000 + 2 * day),
+        (past, 100_000 + 2 * day),
+        (cdr, 5 * day),
+    ] {
+        let world = World::with(settings.clone(), change());
+        world.answers(|_| Ok(answer(200, &[("location", "/cdrs/42")], plain_body())));
+        let reply = world
+            .send(Request {
+                signer: None,
+                ..sent
+            })
+            .await;
+        assert_eq!(reply.status, 200, "{:?}", reply.body);
+        let kept = world.links().into_values().next().unwrap();
+        assert_eq!(kept.expires_at, i64::try_from(NOW).unwrap() + lasts);
+    }
+}
+
 #[tokio::test]
 async fn test_f09_without_a_store_plain_messages_pass_and_rows_are_demanded_before_sending() {
     let world = World::new();

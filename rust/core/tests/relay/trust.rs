@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::nodes::{
-    B, Bend, Network, SECOND, a_key, address, alterations, answer_header, arrive, assert_verdict,
-    b_key, c_key, change, cpo_platform, leg, list, put, registry, set, sign, taken, text,
+    B, Bend, Network, SECOND, a_key, address, advance, alterations, answer_header, arrive,
+    assert_verdict, b_key, c_key, change, cpo_platform, leg, list, put, registry, set, sign, taken,
+    text,
 };
 use crate::world::{
     Request, Whole, answer as unsigned_answer, cpo_key, header, json_of, key, msp_key, plain_body,
@@ -549,6 +550,15 @@ async fn test_a97_i01_the_dialect_is_asked_once_and_nothing_is_sent_twice() {
     }
     // The 404 that only another software explains made it ask again, once.
     assert_eq!(questions().len(), 2);
+    // What was heard is believed for `node.dialect_ttl_s`.
+    network.a_to_b.bend_answer(|_, _| {});
+    network.a.send(list()).await;
+    let asked = questions().len();
+    for (seconds, more) in [(3_590, 0), (20, 1)] {
+        advance(&network.a, seconds);
+        assert_eq!(network.a.send(list()).await.status, 200);
+        assert_eq!(questions().len(), asked + more);
+    }
     // A node that hides what it speaks is refused, not spoken to in another way.
     let hiding = Network::new();
     hiding.a_to_b.bend_answer(|request, answer| {

@@ -189,7 +189,7 @@ pub(crate) fn settings() -> Value {
     json!({
         "node": {"url": "https://hub.example/", "country_code": "NL", "party_id": "HUB",
             "replay_entries": 1000, "clock_skew_s": 60, "dialect_ttl_s": 3600},
-        "http": {"target_bytes": 8192, "body_bytes": 8_388_608},
+        "http": {"header_bytes": 131_072, "header_count": 100, "target_bytes": 8192, "body_bytes": 8_388_608},
         "limits": {"in_flight": 4, "in_flight_per_platform": 3, "in_flight_per_receiver": 2,
             "buffered_bytes": 1_000_000, "response_bytes": 1_000_000, "json_depth": 128,
             "number_chars": 1000, "id_bytes": 255},
