@@ -41,7 +41,7 @@ class RelayDoor:
         if reply.stale is not None:
             try:
                 if await self._node.refresh(reply.stale, scope, seen):
-                    reply, _ = await self._relay(scope, receive, body)
+                    reply, body = await self._relay(scope, receive, body)
             except StoreError:
                 # Nobody may be called unknown on the word of a table that cannot be checked.
                 reply = self._node.unavailable(scope)
