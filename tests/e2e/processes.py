@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,18 @@ def children(process: int) -> list[int]:
             if parent == process and alive(int(entry.name)):
                 found.append(int(entry.name))
     return found
+
+
+def free_port() -> int:
+    """A port for a server that is still to start.
+
+    It is none of those that the system itself gives to connections (32,768 and above on Linux): one of these
+    could be taken before the server listens.
+    """
+    for port in random.sample(range(10_000, 32_000), 1_000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 class Running:

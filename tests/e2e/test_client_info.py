@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from peers import VERSION, Network, Peer, _token
-from processes import make_node, running, until
+from processes import free_port, make_node, running, until
 
 from ocn_fast import _native, keyfiles
 from ocn_fast.registry import snapshot
@@ -25,7 +24,7 @@ class Nodes:
 
     def __init__(self, folder: Path) -> None:
         self.settings = {name: make_node(folder / name) for name in ("a", "b")}
-        self.urls = {name: f"http://127.0.0.1:{_free_port()}" for name in self.settings}
+        self.urls = {name: f"http://127.0.0.1:{free_port()}" for name in self.settings}
         self.addresses: dict[str, str] = {}
         registry = folder / "registry"
         keys = {
@@ -57,12 +56,6 @@ class Nodes:
         flags = (*self._flags, f"node.url={url}", f"http.port={url.rpartition(':')[2]}")
         with running(self.settings[name], *flags) as node:
             yield Network(node, self.settings[name], flags, self.peers)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from processes import with_command
+from processes import free_port, with_command
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"^<!-- tested -->\n```sh\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -36,12 +35,6 @@ def network(environment: dict[str, str]) -> Iterator[str]:
     finally:
         demo.send_signal(signal.SIGTERM)
         demo.wait(PATIENCE_S)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def test_a_second_operator_joins_by_the_readme_alone(tool: Callable[[str], str], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from peers import ROLES, Network, Peer, Reply
-from processes import running, until
+from processes import free_port, running, until
 from signed import Line, raw_request, signed_answer, signing
 
 from ocn_fast import _native, keyfiles
@@ -353,8 +353,7 @@ def two_nodes(
             settings[name] = made.settings
             operators[name] = keyfiles.read_node_key(str(folder / name / "node.key"), dev=True)
             # The way to a node is listed before it runs, and is the same after a restart.
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                ports[name] = free.getsockname()[1]
+            ports[name] = free_port()
             proxies[name] = Proxy(ports[name])
             stack.callback(proxies[name].close)
         nodes = Nodes(stack, registry, {name: proxy.url for name, proxy in proxies.items()}, operators)
