@@ -234,6 +234,9 @@ class _Workers(MPServer):
         end = time.monotonic() + self._times.grace_s
         for process in ending:
             process.join(max(0, end - time.monotonic()))
+        for number, process in enumerate(ending, start=1):
+            if process.is_alive():
+                logs.get().warning("worker did not finish within shutdown.grace_s", worker=number)
         self._tell(signal.SIGKILL)
         # Another thread waits for each of them too, and may be about to note the status when `join` returns.
         while any(process.exitcode is None for process in ending):

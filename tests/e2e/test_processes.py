@@ -276,6 +276,7 @@ def test_F05_what_outlives_the_grace_time_is_cut_and_the_status_says_so(settings
         # One second of grace, one more by the rule, and some for a busy machine.
         assert time.monotonic() - asked < 5
         assert flight.join() == "cut"
+        assert any("did not finish" in line["event"] for line in node.lines())
 
 
 def test_F05_a_second_SIGTERM_ends_at_once(settings: Path) -> None:

@@ -102,7 +102,7 @@ class Request:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     cut_off: bool = False
     received: int = 0
-    """How often the door asked for more, and before it answered."""
+    """How often the door asked for more; `received_first`: of that, before it answered."""
     received_first: int = 0
     answered: bool = False
 
